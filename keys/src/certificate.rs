@@ -83,6 +83,14 @@ pub enum CertificateError {
         /// How many were given.
         count: usize,
     },
+    /// `0.0.0.0` or `::` is no address to come from.
+    #[error(
+        "certificate refused: {address} is no source address; give the one the target sees the bastion come from"
+    )]
+    Unspecified {
+        /// The address as given.
+        address: IpAddr,
+    },
     /// Ends before it begins, or lasts too long.
     #[error(
         "certificate refused: valid from {valid_after} to {valid_before}; the end must be later, by at most {longest} seconds"
@@ -118,6 +126,10 @@ impl SessionCertificate {
         let count = self.source_addresses.len();
         if count == 0 || count > MOST_SOURCES {
             return Err(CertificateError::Sources { count });
+        }
+        let nowhere = |address: &&IpAddr| address.to_canonical().is_unspecified();
+        if let Some(address) = self.source_addresses.iter().find(nowhere) {
+            return Err(CertificateError::Unspecified { address: *address });
         }
         lasts(self.valid_after, self.valid_before, LONGEST_LOGIN)
     }

@@ -213,7 +213,10 @@ fn fill_and_rename<E: From<FolderError>>(
 fn make(at: impl std::os::fd::AsFd, name: &Path, path: &Path) -> Result<(), FolderError> {
     let mode = Mode::from_raw_mode(0o700);
     rustix::fs::mkdirat(&at, name, mode).map_err(|errno| refused(path, errno))?;
-    rustix::fs::chmodat(&at, name, mode, AtFlags::empty()).map_err(|errno| refused(path, errno))
+    // The umask may have taken rights from the owner. Through the open folder, so that no link put in its place is followed.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|errno| refused(path, errno))?;
+    rustix::fs::fchmod(fd, mode).map_err(|errno| refused(path, errno))
 }
 
 /// The owner must be who runs this, and nobody else may have any right.
