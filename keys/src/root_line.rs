@@ -1,6 +1,6 @@
 //! How `root.key` looks: one line of label, key and check value, so that damage is told from a wrong key and a copy on paper
 //! is possible.
-//! It never accepts a line that is not exactly what it writes.
+//! It never accepts anything but what it writes; only the last newline may be missing.
 
 use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
