@@ -89,15 +89,15 @@ impl Keys {
         join(id, &audit, &shred)
     }
 
-    /// Destroys the shred half of a recording's key: from now on no copy of the recording can be read. `false` if it was gone
-    /// already. Durable when this returns.
+    /// Destroys the shred half of a recording's key: from now on no copy of the recording can be read, unless somebody kept a
+    /// copy of `keys/shred`. `false` if it was gone already. Durable when this returns.
     ///
     /// # Errors
     /// The id is malformed or the folder cannot be written.
     pub fn shred_recording_key(&self, id: &str) -> Result<bool, RecordingKeyError> {
         well_formed(id)?;
         let folder = |source| RecordingKeyError::Folder { id: id.to_owned(), source };
-        let removed = self.shred.remove(id).map_err(folder)?;
+        let removed = self.shred.destroy(id).map_err(folder)?;
         self.shred.sync().map_err(folder)?;
         Ok(removed)
     }

@@ -137,7 +137,7 @@ fn an_account_that_is_no_name_is_refused() {
 
 #[test]
 fn a_key_id_that_would_break_a_log_line_is_refused() {
-    for id in ["", "a\nb", "a\x1b[2J", "é", &"a".repeat(256)] {
+    for id in ["", "a\nb", "a\x1b[2J", "é", "alice (serial 1) CA", "a\"b", &"a".repeat(256)] {
         assert!(matches!(refused(|wanted| wanted.key_id = id.to_owned()), CertificateError::KeyId));
     }
 }

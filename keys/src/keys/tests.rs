@@ -43,6 +43,13 @@ fn keys_are_the_same_when_opened_again() {
 }
 
 #[test]
+fn keys_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Keys>();
+    shared::<crate::SessionLogin>();
+}
+
+#[test]
 fn two_bastions_share_no_key() {
     let ((_a, one), (_b, two)) = (made(), made());
     let (one, two) = (Keys::open(&one).unwrap(), Keys::open(&two).unwrap());

@@ -93,7 +93,7 @@ impl Posture {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     code: Code,
-    device: Option<Device>,
+    device: Option<Box<Device>>,
     check: &'static str,
     found: String,
     remedy: String,
@@ -109,7 +109,7 @@ impl Finding {
     /// The device on record under the key, where there is one.
     #[must_use]
     pub fn device(&self) -> Option<&Device> {
-        self.device.as_ref()
+        self.device.as_deref()
     }
 
     /// What to tell whoever sits at the device; `None` where the device is not proven and only [`crate::NO_PROOF`] may be
@@ -154,7 +154,7 @@ pub fn check_key(
             Ok(Posture { device: device.clone(), evidence: Evidence::Key, levels })
         }
         Err(Failed { code, check, found, remedy }) => {
-            Err(Finding { code, device, check, found, remedy: remedy.to_owned() })
+            Err(Finding { code, device: device.map(Box::new), check, found, remedy: remedy.to_owned() })
         }
     }
 }
