@@ -1,5 +1,6 @@
-//! The bastion: doors, the path of a session, storage; the map of its rooms.
-//! It never speaks to the operating system's arguments or exit code; that is `main.rs`.
+//! The bastion: doors, the path of a session, and what lasts, in the order of the path.
+//! It never holds a secret's bytes itself; those stay in the `keys` crate.
 
 pub mod clock;
+pub mod config;
 pub mod store;
