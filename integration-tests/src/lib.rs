@@ -1,1 +1,155 @@
-//! placeholder
+//! Scenes for whole-program tests: the real bastion, real `sshd` targets and real clients, each in a folder of its own.
+//! It never knows the inside of the bastion: it speaks its command line, its files and SSH.
+
+mod builder;
+mod client;
+mod codes;
+mod records;
+mod server;
+mod target;
+mod terminal;
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use builder::{ACCOUNT, Builder};
+pub use client::Client;
+pub use codes::Phone;
+pub use records::sha256;
+pub use server::{Server, binary};
+pub use target::Target;
+pub use terminal::Terminal;
+pub use wait::{DEADLINE, ended, until};
+
+use builder::Plan;
+
+/// One scene: a running bastion, its targets, and what its operators have in hand. Everything ends when it is dropped.
+pub struct Rig {
+    plan: Plan,
+    server: Option<Server>,
+    targets: Vec<Target>,
+    phones: Vec<Phone>,
+    /// For names of files that must not clash.
+    count: AtomicU32,
+    // Dropped last: the others live in it.
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// Begins a scene. `Rig::new().operator("ana").target("db1").start()`
+    #[expect(clippy::new_ret_no_self, reason = "a scene is described first and started then")]
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// A file or folder of the scene.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new folder of the scene.
+    pub fn new_folder(&self, name: &str) -> PathBuf {
+        let path = self.path(format!("{name}-{}", self.next()));
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// The folder of the bastion.
+    pub fn state(&self) -> PathBuf {
+        self.path("bartizan")
+    }
+
+    /// The running bastion.
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("the bastion was killed and not started again")
+    }
+
+    /// Ends the bastion as a power cut would.
+    pub fn kill_server(&mut self) {
+        self.server.take().expect("the bastion runs").kill();
+    }
+
+    /// Ends the bastion politely and returns how it exited.
+    pub fn stop_server(&mut self) -> std::process::ExitStatus {
+        self.server.take().expect("the bastion runs").stop()
+    }
+
+    /// Starts the bastion on the folder as it is, on whatever port is free now.
+    pub fn start_server(&mut self) {
+        self.server = Some(Server::start(&self.state(), &self.path("server.log")));
+    }
+
+    /// The target of this name.
+    pub fn target(&self, name: &str) -> &Target {
+        self.targets.iter().find(|target| target.name() == name).expect("a target of the scene")
+    }
+
+    /// The phone that makes this operator's codes.
+    pub fn phone(&self, operator: &str) -> &Phone {
+        self.phones.iter().find(|phone| phone.operator() == operator).expect("an operator of the scene")
+    }
+
+    /// A client in the hands of this operator, at their own device, answering with a fresh code when asked.
+    pub fn client(&self, operator: &str) -> Client<'_> {
+        Client::new(self, operator)
+    }
+
+    /// Runs a command of the bastion on this scene's folder.
+    pub fn bartizan(&self, words: &[&str]) -> Output {
+        bartizan(&self.state(), words)
+    }
+
+    /// Runs a command of the bastion that must succeed, and returns what it printed.
+    pub fn said(&self, words: &[&str]) -> String {
+        printed(self.bartizan(words), words)
+    }
+
+    /// Applies the bundle again with these grants taken away.
+    pub fn apply_without_grants(&self) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.without_grants().write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle of the beginning.
+    pub fn apply_again(&self) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    fn next(&self) -> u32 {
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // Targets wait for their connections to end, so the bastion goes first.
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.path("server.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(60)..].join("\n");
+            eprintln!("-- the bastion's last lines --\n{last}");
+        }
+    }
+}
+
+fn bartizan(state: &Path, words: &[&str]) -> Output {
+    Command::new(binary("bartizan")).arg("--dir").arg(state).args(words).output().unwrap()
+}
+
+fn printed(output: Output, words: &[&str]) -> String {
+    assert!(
+        output.status.success(),
+        "bartizan {words:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

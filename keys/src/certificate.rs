@@ -19,7 +19,7 @@ const LONGEST_KEY_ID: usize = 255;
 pub struct SessionCertificate {
     /// The one login name on the target that it is good for.
     pub account: String,
-    /// What the target's own log shall show: session and operator. Printable ASCII, at most 255 bytes.
+    /// What the target's own log shall show: session and operator. At most 255 letters, digits, blanks and `.-_:=@/+`.
     pub key_id: String,
     /// From where the target will see the bastion come (`source-address`); at least one.
     pub source_addresses: Vec<IpAddr>,
@@ -73,7 +73,9 @@ pub enum CertificateError {
         account: String,
     },
     /// It would break the target's log line.
-    #[error("certificate refused: the key id must be 1 to {LONGEST_KEY_ID} printable ASCII characters")]
+    #[error(
+        "certificate refused: the key id must be 1 to {LONGEST_KEY_ID} letters, digits, blanks and `.-_:=@/+`"
+    )]
     KeyId,
     /// Without a source a stolen certificate works from everywhere.
     #[error(
@@ -82,6 +84,14 @@ pub enum CertificateError {
     Sources {
         /// How many were given.
         count: usize,
+    },
+    /// `0.0.0.0` or `::` is no address to come from.
+    #[error(
+        "certificate refused: {address} is no source address; give the one the target sees the bastion come from"
+    )]
+    Unspecified {
+        /// The address as given.
+        address: IpAddr,
     },
     /// Ends before it begins, or lasts too long.
     #[error(
@@ -111,13 +121,19 @@ impl SessionCertificate {
         if !first || account.len() > 64 || !account.iter().all(|byte| is_name(*byte)) {
             return Err(CertificateError::Account { account: self.account.clone() });
         }
-        let printable = self.key_id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if self.key_id.is_empty() || self.key_id.len() > LONGEST_KEY_ID || !printable {
+        // sshd writes `ID <key id> (serial <n>) CA <key>`: without brackets and quotes nothing can be added to that.
+        let plain = |byte| is_name(byte) || b" :=@/+".contains(&byte);
+        let length = self.key_id.len();
+        if length == 0 || length > LONGEST_KEY_ID || !self.key_id.bytes().all(plain) {
             return Err(CertificateError::KeyId);
         }
         let count = self.source_addresses.len();
         if count == 0 || count > MOST_SOURCES {
             return Err(CertificateError::Sources { count });
+        }
+        let nowhere = |address: &&IpAddr| address.to_canonical().is_unspecified();
+        if let Some(address) = self.source_addresses.iter().find(nowhere) {
+            return Err(CertificateError::Unspecified { address: *address });
         }
         lasts(self.valid_after, self.valid_before, LONGEST_LOGIN)
     }

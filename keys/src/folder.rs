@@ -61,6 +61,12 @@ pub enum FolderError {
         /// `file` or `folder`.
         want: &'static str,
     },
+    /// A new folder cannot take the name of a mount point.
+    #[error("{path}: is a mount point, which new keys cannot replace; mount the folder above it instead", path = path.display())]
+    Mounted {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It does not hold what was written.
     #[error("{path}: is damaged; restore it from a backup of the whole keys folder", path = path.display())]
     Damaged {
@@ -150,13 +156,27 @@ impl Folder {
         }
     }
 
-    /// Removes a file; `false` if it was not there. Durable after [`Folder::sync`].
-    pub(crate) fn remove(&self, name: &str) -> Result<bool, FolderError> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(refused(&self.path.join(name), errno)),
+    /// Writes zeros over a file and removes it; `false` if it was not there. Durable after [`Folder::sync`].
+    ///
+    /// The zeros are what can be done from here: snapshots and the spare blocks of a flash disk may keep the old bytes.
+    pub(crate) fn destroy(&self, name: &str) -> Result<bool, FolderError> {
+        let path = self.path.join(name);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(refused(&path, errno)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| refused(&path, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(FolderError::Kind { path, want: "file" });
         }
+        let length = usize::try_from(stat.st_size).unwrap_or(0).min(LONGEST as usize);
+        let mut file = File::from(fd);
+        let written = file.write_all(&vec![0; length]).and_then(|()| file.sync_all());
+        written.map_err(|source| FolderError::Io { path: path.clone(), source })?;
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(|errno| refused(&path, errno))?;
+        Ok(true)
     }
 
     /// Makes the folder's entries durable.
@@ -203,6 +223,7 @@ fn fill_and_rename<E: From<FolderError>>(
     // rename(2) replaces an empty folder and refuses a full one, a file and a link: no check before it could be as sure.
     rustix::fs::rename(beside, path).map_err(|errno| match errno {
         Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR => FolderError::Exists { path: path.to_owned() },
+        Errno::BUSY | Errno::XDEV => FolderError::Mounted { path: path.to_owned() },
         other => refused(path, other),
     })?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -213,7 +234,10 @@ fn fill_and_rename<E: From<FolderError>>(
 fn make(at: impl std::os::fd::AsFd, name: &Path, path: &Path) -> Result<(), FolderError> {
     let mode = Mode::from_raw_mode(0o700);
     rustix::fs::mkdirat(&at, name, mode).map_err(|errno| refused(path, errno))?;
-    rustix::fs::chmodat(&at, name, mode, AtFlags::empty()).map_err(|errno| refused(path, errno))
+    // The umask may have taken rights from the owner. Through the open folder, so that no link put in its place is followed.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|errno| refused(path, errno))?;
+    rustix::fs::fchmod(fd, mode).map_err(|errno| refused(path, errno))
 }
 
 /// The owner must be who runs this, and nobody else may have any right.

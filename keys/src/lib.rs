@@ -19,6 +19,7 @@ mod keys;
 mod random;
 mod recording;
 mod root;
+mod root_line;
 pub mod totp;
 
 pub use authority::SessionLogin;

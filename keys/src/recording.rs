@@ -89,15 +89,15 @@ impl Keys {
         join(id, &audit, &shred)
     }
 
-    /// Destroys the shred half of a recording's key: from now on no copy of the recording can be read. `false` if it was gone
-    /// already. Durable when this returns.
+    /// Destroys the shred half of a recording's key: from now on no copy of the recording can be read, unless somebody kept a
+    /// copy of `keys/shred`. `false` if it was gone already. Durable when this returns.
     ///
     /// # Errors
     /// The id is malformed or the folder cannot be written.
     pub fn shred_recording_key(&self, id: &str) -> Result<bool, RecordingKeyError> {
         well_formed(id)?;
         let folder = |source| RecordingKeyError::Folder { id: id.to_owned(), source };
-        let removed = self.shred.remove(id).map_err(folder)?;
+        let removed = self.shred.destroy(id).map_err(folder)?;
         self.shred.sync().map_err(folder)?;
         Ok(removed)
     }
@@ -121,4 +121,72 @@ fn well_formed(id: &str) -> Result<(), RecordingKeyError> {
     let first = id.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if first && plain && id.len() <= 64 { Ok(()) } else { Err(RecordingKeyError::Id { id: id.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ID: &str = "r-01JD37F2KXW6S3TH9V0G8QZ4MN";
+
+    fn keys() -> (tempfile::TempDir, Keys) {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::create(&dir.path().join("keys")).unwrap();
+        (dir, keys)
+    }
+
+    #[test]
+    fn the_envelope_and_the_shred_half_give_the_key_back_also_after_a_restart() {
+        let (dir, keys) = keys();
+        let (key, envelope) = keys.recording_key(ID).unwrap();
+        assert_eq!(*keys.open_recording_key(ID, &envelope).unwrap(), *key);
+        drop(keys);
+        let again = Keys::open(&dir.path().join("keys")).unwrap();
+        assert_eq!(*again.open_recording_key(ID, &envelope).unwrap(), *key);
+    }
+
+    #[test]
+    fn an_id_has_one_key_for_ever() {
+        let (_dir, keys) = keys();
+        let (key, envelope) = keys.recording_key(ID).unwrap();
+        let Err(RecordingKeyError::Folder { source: FolderError::Exists { .. }, .. }) =
+            keys.recording_key(ID)
+        else {
+            panic!("a second key was made")
+        };
+        assert_eq!(*keys.open_recording_key(ID, &envelope).unwrap(), *key);
+    }
+
+    #[test]
+    fn a_shredded_key_is_gone_whatever_copy_of_the_recording_exists() {
+        let (_dir, keys) = keys();
+        let (_, envelope) = keys.recording_key(ID).unwrap();
+        assert!(keys.shred_recording_key(ID).unwrap());
+        assert!(!keys.shred_recording_key(ID).unwrap());
+        assert!(matches!(keys.open_recording_key(ID, &envelope), Err(RecordingKeyError::Destroyed { .. })));
+    }
+
+    #[test]
+    fn halves_of_two_recordings_do_not_mix() {
+        let (dir, keys) = keys();
+        let other = "r-01JD37F2KXW6S3TH9V0G8QZ4MP";
+        let (_, envelope) = keys.recording_key(ID).unwrap();
+        let (_, foreign) = keys.recording_key(other).unwrap();
+        assert!(matches!(keys.open_recording_key(ID, &foreign), Err(RecordingKeyError::Seal { .. })));
+        let shred = dir.path().join("keys/shred");
+        fs::copy(shred.join(other), shred.join(ID)).unwrap();
+        assert!(matches!(keys.open_recording_key(ID, &envelope), Err(RecordingKeyError::Seal { .. })));
+    }
+
+    #[test]
+    fn an_id_that_is_no_file_name_is_refused() {
+        let (_dir, keys) = keys();
+        for id in ["", ".", "..", "../root.key", "a/b", "-x", "a.b", "a\0b", "é", &"a".repeat(65)] {
+            assert!(matches!(keys.recording_key(id), Err(RecordingKeyError::Id { .. })), "{id:?}");
+            assert!(matches!(keys.open_recording_key(id, &[]), Err(RecordingKeyError::Id { .. })));
+            assert!(matches!(keys.shred_recording_key(id), Err(RecordingKeyError::Id { .. })));
+        }
+    }
 }

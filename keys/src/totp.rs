@@ -144,3 +144,122 @@ fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The seed of RFC 6238 appendix B, "12345678901234567890".
+    const RFC: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    fn rfc() -> Seed {
+        Seed::from_base32(RFC).unwrap()
+    }
+
+    #[test]
+    fn the_codes_are_those_of_rfc_6238() {
+        // Appendix B, SHA-1; the table has eight digits, ours are the last six.
+        let table = [
+            (59, "94287082"),
+            (1_111_111_109, "07081804"),
+            (1_111_111_111, "14050471"),
+            (1_234_567_890, "89005924"),
+            (2_000_000_000, "69279037"),
+            (20_000_000_000, "65353130"),
+        ];
+        for (time, code) in table {
+            assert_eq!(rfc().matching_step(&code[2..], time), Some(time / STEP), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_right_one_step_early_and_late_and_no_further() {
+        let (code, step) = ("005924", 1_234_567_890 / STEP);
+        for at in [step - 1, step, step + 1] {
+            assert_eq!(rfc().matching_step(code, at * STEP), Some(step));
+            assert_eq!(rfc().matching_step(code, at * STEP + STEP - 1), Some(step));
+        }
+        for at in [step - 3, step - 2, step + 2, step + 3] {
+            assert_eq!(rfc().matching_step(code, at * STEP), None);
+        }
+    }
+
+    #[test]
+    fn what_is_not_six_digits_is_never_right() {
+        for code in ["", "5924", " 05924", "+05924", "0059240", "00592４", "005924\n", "００５９２４"]
+        {
+            assert_eq!(rfc().matching_step(code, 1_234_567_890), None, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_do_no_harm() {
+        for time in [0, 1, STEP, u64::MAX - STEP, u64::MAX] {
+            let _ = rfc().matching_step("000000", time);
+        }
+    }
+
+    #[test]
+    fn a_fresh_seed_has_twenty_bytes_and_comes_back_from_base32() {
+        let seed = Seed::generate().unwrap();
+        assert_eq!(seed.bytes().len(), 20);
+        assert_eq!(seed.to_base32().len(), 32);
+        assert_eq!(Seed::from_base32(&seed.to_base32()).unwrap().bytes(), seed.bytes());
+        assert_ne!(seed.bytes(), Seed::generate().unwrap().bytes());
+    }
+
+    #[test]
+    fn a_seed_is_read_as_people_copy_it() {
+        for text in ["gezd gnbv gy3t qojq gezd gnbv gy3t qojq", "GEZDGNBV-GY3TQOJQ-GEZDGNBV-GY3TQOJQ\n"] {
+            assert_eq!(Seed::from_base32(text).unwrap().bytes(), rfc().bytes());
+        }
+        assert_eq!(Seed::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY======").unwrap().bytes().len(), 16);
+    }
+
+    #[test]
+    fn a_seed_too_short_too_long_or_not_base32_is_refused_without_being_repeated() {
+        let refused = |text: &str| Seed::from_base32(text).err().unwrap();
+        assert_eq!(refused("GEZDGNBVGY3TQOJQ"), SeedError::Length { bytes: 10 });
+        assert_eq!(refused(&"A".repeat(1000)), SeedError::Length { bytes: 625 });
+        assert_eq!(refused(&"A".repeat(2000)), SeedError::Length { bytes: 1250 });
+        assert_eq!(refused("0189018901890189"), SeedError::Base32);
+        assert!(!refused("0189018901890189").to_string().contains("0189"));
+    }
+
+    #[test]
+    fn the_address_is_what_authenticator_apps_read() {
+        assert_eq!(
+            rfc().uri("Bartizan on a.example", "alice").as_str(),
+            "otpauth://totp/Bartizan%20on%20a.example:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=Bartizan%20on%20a.example&algorithm=SHA1&digits=6&period=30"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_add_to_the_address() {
+        let uri = rfc().uri("x&secret=AAAA", "a?b#c:d/é");
+        assert!(
+            uri.starts_with("otpauth://totp/x%26secret%3DAAAA:a%3Fb%23c%3Ad%2F%C3%A9?secret=GEZD"),
+            "{}",
+            *uri
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_seed_or_a_refusal(text in ".{0,200}") {
+            if let Ok(seed) = Seed::from_base32(&text) {
+                prop_assert!((SHORTEST..=LONGEST).contains(&seed.bytes().len()));
+            }
+        }
+
+        #[test]
+        fn any_code_at_any_time_is_answered(code in ".{0,12}", time: u64) {
+            if let Some(step) = rfc().matching_step(&code, time) {
+                prop_assert!(step.abs_diff(time / STEP) <= 1);
+            }
+        }
+    }
+}

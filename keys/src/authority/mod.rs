@@ -88,3 +88,6 @@ impl Keys {
         Ok(SessionLogin { certificate: builder.sign(&self.user_ca)?, key })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData};
 use ssh_key::{PrivateKey, PublicKey};
@@ -13,10 +12,10 @@ use zeroize::Zeroizing;
 use crate::folder::{self, Folder, FolderError};
 use crate::random::{self, RandomError};
 use crate::root::{Realm, Root, SealError};
+use crate::root_line;
 use crate::totp::Seed;
 
 const ROOT: &str = "root.key";
-const ROOT_LABEL: &str = "bartizan-root-key-v1";
 const HOST_ED25519: &str = "host_ed25519.key";
 const HOST_ECDSA: &str = "host_ecdsa.key";
 const USER_CA: &str = "user_ca.key";
@@ -191,7 +190,7 @@ impl Keys {
 /// Writes a whole set of fresh keys into an empty folder.
 fn fill(folder: &Folder) -> Result<(), CreateError> {
     let secret = random::bytes::<32>()?;
-    folder.write_new(ROOT, root_text(&secret).as_bytes())?;
+    folder.write_new(ROOT, root_line::write(&secret).as_bytes())?;
     let root = Root::new(secret);
     for name in [HOST_ED25519, USER_CA, HOST_CA, LOG] {
         write_key(folder, &root, name, &*random::bytes::<32>()?)?;
@@ -245,48 +244,14 @@ fn comment(name: &str) -> &'static str {
     }
 }
 
-/// One line with a label and a check value, so that damage is told from a wrong key and a copy on paper is possible.
-fn root_text(secret: &[u8; 32]) -> Zeroizing<String> {
-    // One allocation of the full length: a growing string would leave copies of the key behind.
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    text.push_str(ROOT_LABEL);
-    text.push(':');
-    HEXLOWER.encode_append(secret, &mut text);
-    text.push(':');
-    HEXLOWER.encode_append(&root_check(secret), &mut text);
-    text.push('\n');
-    text
-}
-
-fn root_check(secret: &[u8; 32]) -> [u8; 8] {
-    let mut message = Zeroizing::new([0; 64]);
-    for (byte, from) in message.iter_mut().zip(ROOT_LABEL.bytes().chain(secret.iter().copied())) {
-        *byte = from;
-    }
-    let mut check = [0; 8];
-    for (byte, from) in check.iter_mut().zip(digest(&SHA256, message.as_slice()).as_ref()) {
-        *byte = *from;
-    }
-    check
-}
-
 fn read_root(folder: &Folder) -> Result<Root, FolderError> {
     let bytes = folder.read(ROOT)?;
-    parse_root(&bytes).map(Root::new).ok_or_else(|| damaged(folder, ROOT))
-}
-
-fn parse_root(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut parts = line.split(|byte| *byte == b':');
-    let (label, key, check) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || label != ROOT_LABEL.as_bytes() || key.len() != 64 {
-        return None;
-    }
-    let mut secret = Zeroizing::new([0; 32]);
-    HEXLOWER.decode_mut(key, secret.as_mut_slice()).ok()?;
-    (HEXLOWER.decode(check).ok()? == root_check(&secret)).then_some(secret)
+    root_line::read(&bytes).map(Root::new).ok_or_else(|| damaged(folder, ROOT))
 }
 
 fn damaged(folder: &Folder, name: &str) -> FolderError {
     FolderError::Damaged { path: folder.path_of(name) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What a scene consists of, told before it starts, and the files that say so to the bastion.
+//! It never starts a process but `ssh-keygen` and the bastion's own commands.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::codes::Phone;
+use crate::target::{Target, keygen};
+use crate::{Rig, bartizan, printed};
+
+/// The account on every target: `sshd` can make anybody else only when it runs as root, and root it can always make.
+pub const ACCOUNT: &str = "root";
+
+/// Describes a scene.
+#[derive(Default)]
+pub struct Builder {
+    plan: Plan,
+    idle_targets: bool,
+}
+
+/// What the bundle and the configuration say.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    operators: Vec<String>,
+    targets: Vec<Wanted>,
+    fresh: String,
+    /// Section and line, for `bartizan.toml`.
+    settings: Vec<(String, String)>,
+    grants: bool,
+}
+
+#[derive(Clone)]
+struct Wanted {
+    name: String,
+    granted: bool,
+    terms: Vec<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            operators: Vec::new(),
+            targets: Vec::new(),
+            fresh: "8h".into(),
+            settings: Vec::new(),
+            grants: true,
+        }
+    }
+}
+
+impl Builder {
+    /// An operator with a key, a device and a phone, who may do everything on every granted target.
+    pub fn operator(mut self, name: &str) -> Self {
+        self.plan.operators.push(name.to_owned());
+        self
+    }
+
+    /// A target that every operator may reach.
+    pub fn target(mut self, name: &str) -> Self {
+        self.plan.targets.push(Wanted { name: name.to_owned(), granted: true, terms: Vec::new() });
+        self
+    }
+
+    /// A target that exists and that nobody may reach.
+    pub fn forbidden_target(mut self, name: &str) -> Self {
+        self.plan.targets.push(Wanted { name: name.to_owned(), granted: false, terms: Vec::new() });
+        self
+    }
+
+    /// One more line of sshd_config for the last target.
+    pub fn sshd(mut self, term: &str) -> Self {
+        self.plan.targets.last_mut().expect("a target comes first").terms.push(term.to_owned());
+        self
+    }
+
+    /// `[login] fresh`: how long a code counts on a device.
+    pub fn fresh(mut self, duration: &str) -> Self {
+        self.plan.fresh = duration.to_owned();
+        self
+    }
+
+    /// A line of a section of `bartizan.toml`.
+    pub fn setting(mut self, section: &str, line: &str) -> Self {
+        self.plan.settings.push((section.to_owned(), line.to_owned()));
+        self
+    }
+
+    /// Keeps the bastion from starting: the test starts it.
+    pub fn without_server(mut self) -> Self {
+        self.idle_targets = true;
+        self
+    }
+
+    /// Makes everything and starts it.
+    pub fn start(self) -> Rig {
+        let folder = tempfile::Builder::new().prefix("bartizan-test-").tempdir().unwrap();
+        let state = folder.path().join("bartizan");
+        let say = |words: &[&str]| printed(bartizan(&state, words), words);
+        say(&["init"]);
+        std::fs::write(state.join("bartizan.toml"), self.plan.configuration()).unwrap();
+        let user_ca = say(&["ca", "show", "user"]);
+        let host_ca = say(&["ca", "show", "host"]);
+        known_hosts(folder.path(), &host_ca);
+        let targets: Vec<Target> = self
+            .plan
+            .targets
+            .iter()
+            .map(|wanted| Target::start(folder.path(), &wanted.name, &user_ca, &wanted.terms))
+            .collect();
+        let bundle = folder.path().join("bundle");
+        std::fs::create_dir(&bundle).unwrap();
+        self.plan.write(&bundle, &targets);
+        say(&["access", "apply", bundle.to_str().unwrap()]);
+        let phones = self.plan.operators.iter().map(|name| enrol(folder.path(), name, &say)).collect();
+        let mut rig = Rig { plan: self.plan, server: None, targets, phones, count: 0.into(), folder };
+        if !self.idle_targets {
+            rig.start_server();
+        }
+        rig
+    }
+}
+
+impl Plan {
+    pub(crate) fn without_grants(&self) -> Self {
+        Self { grants: false, ..self.clone() }
+    }
+
+    /// `bartizan.toml`: a free port, a plain device key as proof, and what the scene asked for.
+    fn configuration(&self) -> String {
+        let mut sections: Vec<(&str, Vec<&str>)> = vec![
+            ("ssh", vec!["listen = [\"127.0.0.1:0\"]", "names = [\"bastion.test\"]"]),
+            ("device", vec!["require = \"managed\"", "evidence = \"key\""]),
+        ];
+        for (section, line) in &self.settings {
+            match sections.iter_mut().find(|(name, _)| name == section) {
+                Some((_, lines)) => {
+                    let key = line.split('=').next().unwrap();
+                    lines.retain(|known| !known.starts_with(key));
+                    lines.push(line);
+                }
+                None => sections.push((section, vec![line])),
+            }
+        }
+        sections.iter().map(|(name, lines)| format!("[{name}]\n{}\n", lines.join("\n"))).collect()
+    }
+
+    /// Writes the bundle.
+    pub(crate) fn write(&self, folder: &Path, targets: &[Target]) {
+        let mut text =
+            format!("[login]\nrequire = {{ factors = [\"key\", \"code\"] }}\nfresh = \"{}\"\n", self.fresh);
+        for name in &self.operators {
+            let _ = write!(text, "\n[[operator]]\nname = \"{name}\"\nroles = [\"ops\"]\n");
+        }
+        for target in targets {
+            let (name, address, key) = (target.name(), target.address(), target.host_key());
+            let _ = write!(
+                text,
+                "\n[[target]]\nname = \"{name}\"\naddress = \"{address}\"\nhost_keys = [\"{key}\"]\naccounts = [\"{ACCOUNT}\"]\n\
+                 default_account = \"{ACCOUNT}\"\n"
+            );
+        }
+        if self.grants {
+            let granted: Vec<String> =
+                self.targets.iter().filter(|t| t.granted).map(|t| format!("\"{}\"", t.name)).collect();
+            let _ = write!(
+                text,
+                "\n[[grant]]\nname = \"ops\"\nroles = [\"ops\"]\ntargets = [{}]\naccounts = [\"{ACCOUNT}\"]\n\
+                 allow = [\"shell\", \"exec\", \"upload\", \"download\"]\n",
+                granted.join(", ")
+            );
+        }
+        std::fs::write(folder.join("scene.toml"), text).unwrap();
+    }
+}
+
+/// Trusts the bastion's host CA for its name, and nothing else.
+fn known_hosts(folder: &Path, host_ca: &str) {
+    let lines: String = host_ca.lines().map(|key| format!("@cert-authority bastion.test {key}\n")).collect();
+    std::fs::write(folder.join("known_hosts"), lines).unwrap();
+}
+
+/// Gives an operator a key, a device and a phone.
+fn enrol(folder: &Path, name: &str, say: &impl Fn(&[&str]) -> String) -> Phone {
+    let (person, device, seed) = (
+        folder.join(format!("{name}-key")),
+        folder.join(format!("{name}-device")),
+        folder.join(format!("{name}-seed")),
+    );
+    keygen(&person, name);
+    keygen(&device, &format!("{name}-laptop"));
+    let public = |path: &Path| path.with_extension("pub").to_str().unwrap().to_owned();
+    say(&["operator", "key", "add", name, &public(&person)]);
+    say(&["device", "register", &format!("{name}-laptop"), "--operator", name, "--key", &public(&device)]);
+    let phone = Phone::new(name);
+    std::fs::write(&seed, format!("{}\n", phone.base32())).unwrap();
+    say(&["operator", "totp", name, "--secret-file", seed.to_str().unwrap()]);
+    phone
+}

@@ -1,0 +1,169 @@
+//! An operator at a machine: stock clients with a configuration file and an answer to the prompt.
+//! It never touches the caller's own `~/.ssh` or agent.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::{ACCOUNT, Rig, Terminal};
+
+/// Who connects, from which device, with which answer.
+#[derive(Clone)]
+pub struct Client<'a> {
+    rig: &'a Rig,
+    operator: String,
+    key_of: String,
+    device_of: Option<String>,
+    answer: Option<String>,
+    options: Vec<String>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(rig: &'a Rig, operator: &str) -> Self {
+        Self {
+            rig,
+            operator: operator.to_owned(),
+            key_of: operator.to_owned(),
+            device_of: Some(operator.to_owned()),
+            answer: None,
+            options: Vec::new(),
+        }
+    }
+
+    /// Offers no device key.
+    pub fn without_device(mut self) -> Self {
+        self.device_of = None;
+        self
+    }
+
+    /// Offers another operator's device key.
+    pub fn at_device_of(mut self, operator: &str) -> Self {
+        self.device_of = Some(operator.to_owned());
+        self
+    }
+
+    /// Offers another operator's key.
+    pub fn with_key_of(mut self, operator: &str) -> Self {
+        self.key_of = operator.to_owned();
+        self
+    }
+
+    /// Answers every prompt with this.
+    pub fn answering(mut self, answer: &str) -> Self {
+        self.answer = Some(answer.to_owned());
+        self
+    }
+
+    /// One more line of ssh_config.
+    pub fn option(mut self, line: &str) -> Self {
+        self.options.push(line.to_owned());
+        self
+    }
+
+    /// `operator+account+target@bastion`.
+    pub fn at(&self, target: &str) -> String {
+        self.as_account(ACCOUNT, target)
+    }
+
+    /// The same for another account.
+    pub fn as_account(&self, account: &str, target: &str) -> String {
+        format!("{}+{account}+{target}@bastion", self.operator)
+    }
+
+    /// A client program (`ssh`, `scp`, `sftp`) with its configuration. Asked for a code, it answers.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-F").arg(self.configuration());
+        self.prepare(&mut command);
+        command
+    }
+
+    /// For programs that call `ssh` themselves: the command line for `rsync -e` or `GIT_SSH_COMMAND`.
+    pub fn remote_shell(&self) -> String {
+        format!("ssh -F {}", self.configuration().display())
+    }
+
+    /// The environment in which prompts are answered.
+    pub fn prepare(&self, command: &mut Command) {
+        let answer = self.rig.path(format!("answer-{}", self.rig.next()));
+        let code = self.answer.clone().unwrap_or_else(|| self.rig.phone(&self.operator).fresh());
+        std::fs::write(&answer, format!("{code}\n")).unwrap();
+        command
+            .env_remove("SSH_AUTH_SOCK")
+            .env("SSH_ASKPASS", self.askpass())
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .env("BARTIZAN_TEST_ANSWER", &answer)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
+    }
+
+    /// Runs one command on a target.
+    pub fn ssh(&self, target: &str, line: &str) -> Output {
+        self.command("ssh").arg(self.at(target)).arg(line).output().unwrap()
+    }
+
+    /// Starts one command on a target, with pipes to all its streams.
+    pub fn start(&self, target: &str, line: &str) -> Child {
+        self.command("ssh")
+            .arg(self.at(target))
+            .arg(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Opens a shell on a terminal. The code is typed by the test.
+    pub fn terminal(&self, target: &str) -> Terminal {
+        let mut command = Command::new("ssh");
+        command.arg("-F").arg(self.configuration()).arg(self.at(target));
+        command.env_remove("SSH_AUTH_SOCK").env_remove("SSH_ASKPASS").env("TERM", "xterm-256color");
+        Terminal::open(command)
+    }
+
+    /// How many prompts were answered in this scene so far, and what they said.
+    pub fn prompts(&self) -> Vec<String> {
+        let seen = std::fs::read_to_string(self.rig.path("prompts")).unwrap_or_default();
+        seen.lines().map(str::to_owned).collect()
+    }
+
+    /// Device key first, then the person's, and nothing else.
+    fn configuration(&self) -> PathBuf {
+        let path = self.rig.path(format!("ssh-config-{}", self.rig.next()));
+        let (folder, port) = (self.rig.path(""), self.rig.server().address().port());
+        let folder = folder.display();
+        let device = self
+            .device_of
+            .as_ref()
+            .map(|of| format!("  IdentityFile {folder}{of}-device\n"))
+            .unwrap_or_default();
+        let more: String = self.options.iter().map(|line| format!("  {line}\n")).collect();
+        let text = format!(
+            "Host bastion\n{more}  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias bastion.test\n{device}  IdentityFile {folder}{}-key\n  \
+             IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {folder}known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
+             StrictHostKeyChecking yes\n  NumberOfPasswordPrompts 1\n  PreferredAuthentications publickey,keyboard-interactive\n",
+            self.key_of
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A program that says what is in the answer file and notes what it was asked.
+    fn askpass(&self) -> PathBuf {
+        let path = self.rig.path("askpass");
+        if !path.exists() {
+            let seen = self.rig.path("prompts");
+            let text = format!(
+                "#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{}'\nexec cat \"$BARTIZAN_TEST_ANSWER\"\n",
+                seen.display()
+            );
+            // Renamed into place: another thread may be about to run it.
+            let fresh = self.rig.path(format!("askpass-{}", self.rig.next()));
+            std::fs::write(&fresh, text).unwrap();
+            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+            std::fs::set_permissions(&fresh, mode).unwrap();
+            std::fs::rename(&fresh, &path).unwrap();
+        }
+        path
+    }
+}

@@ -1,0 +1,105 @@
+//! The bastion's own process: started on a folder, found at the address it writes down, measured, ended.
+//! It never ends a process that it did not start.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use crate::wait::{DEADLINE, ended, until};
+
+/// A running `bartizan serve`.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts on this folder and waits until it listens.
+    pub(crate) fn start(state: &Path, log: &Path) -> Self {
+        let listening = state.join("listening");
+        let _ = std::fs::remove_file(&listening);
+        let log_file = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = Command::new(binary("bartizan"))
+            .arg("--dir")
+            .arg(state)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(log_file.try_clone().unwrap())
+            .stderr(log_file)
+            .spawn()
+            .unwrap();
+        let address = until("the bastion to listen", DEADLINE, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the bastion ended: {status}\n{}", std::fs::read_to_string(log).unwrap_or_default());
+            }
+            let text = std::fs::read_to_string(&listening).ok()?;
+            // A line without its end is still being written.
+            text.split_once('\n').map(|(line, _)| line.trim().parse().unwrap())
+        });
+        Self { child, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The most memory it ever held, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:") << 10
+    }
+
+    /// The memory it holds now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:") << 10
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        ended("the bastion", &mut self.child, Duration::from_secs(30))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program of the workspace, beside the test's own.
+///
+/// # Panics
+/// When it was not built: `cargo build --workspace --bins`.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "{} is missing: run cargo build --workspace --bins", path.display());
+    path
+}

@@ -1,0 +1,133 @@
+//! A real `sshd` as target, one process a connection, behind a socket that the scene holds.
+//! It never reads the machine's own SSH configuration and never listens beyond loopback.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// One target server.
+pub struct Target {
+    name: String,
+    host_key: String,
+    address: SocketAddr,
+    logins: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Target {
+    /// Starts a target that trusts this user CA. `terms` are more lines for its sshd_config.
+    pub(crate) fn start(folder: &Path, name: &str, user_ca: &str, terms: &[String]) -> Self {
+        let folder = folder.join(format!("target-{name}"));
+        std::fs::create_dir(&folder).unwrap();
+        let key = folder.join("host");
+        keygen(&key, name);
+        std::fs::write(folder.join("user_ca.pub"), user_ca).unwrap();
+        let config = configuration(&folder, terms);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, logins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let acceptor = std::thread::spawn({
+            let (stop, logins, log) = (stop.clone(), logins.clone(), folder.join("log"));
+            move || accept(&listener, &config, &log, &stop, &logins)
+        });
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        let host_key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        Self { name: name.to_owned(), host_key, address, logins, stop, acceptor: Some(acceptor) }
+    }
+
+    /// Its name in the bundle.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections it has taken so far.
+    pub fn connections(&self) -> usize {
+        self.logins.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn host_key(&self) -> &str {
+        &self.host_key
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the accept call.
+        let _ = TcpStream::connect(self.address);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// Makes a key pair without a passphrase.
+pub(crate) fn keygen(path: &Path, comment: &str) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+fn configuration(folder: &Path, terms: &[String]) -> PathBuf {
+    let path = folder.join("sshd_config");
+    let folder = folder.display();
+    let text = format!(
+        "HostKey {folder}/host\nTrustedUserCAKeys {folder}/user_ca.pub\nAuthorizedKeysFile none\nUsePAM no\nStrictModes no\n\
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\nPidFile none\n\
+         PrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_* COLORTERM GIT_PROTOCOL\nLogLevel VERBOSE\n\
+         Subsystem sftp /usr/lib/openssh/sftp-server\n{}\n",
+        terms.join("\n")
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Gives every connection to an sshd of its own, as inetd would.
+fn accept(listener: &TcpListener, config: &Path, log: &Path, stop: &AtomicBool, count: &AtomicUsize) {
+    let mut running: Vec<Child> = Vec::new();
+    while let Ok((socket, _)) = listener.accept() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        socket.set_nodelay(true).unwrap();
+        let socket = OwnedFd::from(socket);
+        running.retain_mut(|child| child.try_wait().unwrap().is_none());
+        running.push(
+            Command::new("/usr/sbin/sshd")
+                .arg("-i")
+                .arg("-f")
+                .arg(config)
+                .arg("-E")
+                .arg(log)
+                .stdin(Stdio::from(socket.try_clone().unwrap()))
+                .stdout(Stdio::from(socket))
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("sshd is installed: integration-tests/run installs it"),
+        );
+    }
+    // With the bastion gone each ends by itself; what does not is made to.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    for mut child in running {
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}

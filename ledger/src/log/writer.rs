@@ -1,0 +1,154 @@
+//! The one writer of the log: takes events, gives them their place, signs how far the log has come.
+//!
+//! Never goes on after a failed write or sync: drop the log and open it again, which rereads all of it.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::{Checkpoint, Sign, VerifierKey};
+use super::entry;
+use super::event::{Event, EventError};
+use super::torn::Torn;
+use crate::durable::{Durable, Syncer, WriteError, sync_dir};
+use crate::merkle::Tree;
+
+/// How many bytes of entries wait in memory at most before they are written.
+const BUFFER: usize = 64 * 1024;
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The event itself cannot be written; the log goes on.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The log cannot be written any more.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Why a checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The log or the checkpoints cannot be written any more.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The newest checkpoint cannot be put in its place.
+    #[error("{}: cannot write the checkpoint: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The signature does not verify under the log's own key.
+    #[error("the log's signing key and its public key do not belong together: check the keys folder")]
+    Key,
+}
+
+/// The audit log, open for writing. One per folder: a second one is refused.
+pub struct Log {
+    pub(super) dir: PathBuf,
+    pub(super) signer: Box<dyn Sign>,
+    pub(super) key: VerifierKey,
+    pub(super) entries: Arc<Durable>,
+    pub(super) history: Durable,
+    pub(super) tree: Tree,
+    pub(super) buffer: String,
+    pub(super) signed: Option<Checkpoint>,
+    pub(super) torn: Vec<Torn>,
+    /// Keeps the folder ours as long as the log is open.
+    pub(super) _lock: File,
+}
+
+impl Log {
+    /// Gives `event` the next place and returns it. The event is in memory; [`Log::sync`] makes it last.
+    pub fn append(&mut self, event: &Event) -> Result<u64, AppendError> {
+        self.entries.sound()?;
+        let seq = self.tree.size();
+        let (line, leaf) = entry::line(&event.canonical(seq)?);
+        self.buffer.push_str(&line);
+        self.tree.push(leaf);
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok(seq)
+    }
+
+    /// Hands all events taken so far to the system, so that a [`Syncer`] can make them last without the log.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        if !self.buffer.is_empty() {
+            self.entries.write(self.buffer.as_bytes())?;
+            self.buffer.clear();
+        }
+        self.entries.sound()
+    }
+
+    /// Makes all events taken so far last. Blocks.
+    pub fn sync(&mut self) -> Result<(), WriteError> {
+        self.flush()?;
+        self.entries.sync()
+    }
+
+    /// Signs how far the log has come, after making it last; the newest checkpoint again when nothing was added. Blocks.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
+        self.sync()?;
+        let (size, root) = (self.tree.size(), self.tree.root());
+        if let Some(signed) = self.signed.as_ref().filter(|signed| signed.size == size) {
+            return Ok(signed.clone());
+        }
+        let checkpoint = Checkpoint { origin: self.key.name().to_owned(), size, root };
+        let note = checkpoint.sign(self.signer.as_ref()).ok_or(CheckpointError::Key)?;
+        self.history.write(note.as_bytes())?;
+        self.history.sync()?;
+        let path = super::newest(&self.dir);
+        replace(&path, note.as_bytes()).map_err(|source| CheckpointError::File { path, source })?;
+        self.signed = Some(checkpoint.clone());
+        Ok(checkpoint)
+    }
+
+    /// A handle that makes flushed events last, for another thread.
+    pub fn syncer(&self) -> Syncer {
+        Syncer(Arc::clone(&self.entries))
+    }
+
+    /// How many events the log holds: the place of the next one.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The newest checkpoint.
+    pub fn signed(&self) -> Option<&Checkpoint> {
+        self.signed.as_ref()
+    }
+
+    /// The key whose signatures count for this log.
+    pub fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// What opening found half-written and set aside. The server logs it.
+    pub fn torn(&self) -> &[Torn] {
+        &self.torn
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Puts `bytes` at `path` so that after a crash either the old or the new content is there.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.write_str(".new").map_err(io::Error::other)?;
+    let new = PathBuf::from(name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}

@@ -1,0 +1,312 @@
+//! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
+//! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ledger::log::Event;
+use policy::{
+    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName, Permit, Request,
+    RoleName, SourceFile, TargetName, TenantName,
+};
+
+use crate::bastion::Bastion;
+use crate::channel::{Asked, Start};
+use crate::login::Authenticated;
+use crate::store::{BundleFile, DeviceState, OperatorState, Store, StoreError};
+
+/// A bundle that cannot be read, checked or stored. The one in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// It is wrong.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A target's host key cannot be read.
+    #[error("target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints")]
+    HostKey {
+        /// The target.
+        target: TargetName,
+        /// Which list it stands in.
+        what: &'static str,
+        /// What is wrong.
+        why: ssh_key::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The bundle in force.
+#[derive(Debug)]
+pub struct Access {
+    bundle: RwLock<Arc<Bundle>>,
+}
+
+impl Access {
+    /// The bundle applied last; an empty one, which permits nothing, where none was.
+    ///
+    /// # Errors
+    /// The stored bundle no longer parses: then nothing is served.
+    pub async fn load(store: &Store) -> Result<Self, AccessError> {
+        let bundle = match store.current_bundle().await? {
+            Some(stored) => checked(&stored.files.into_iter().map(source).collect::<Vec<_>>())?,
+            None => Bundle::parse(&[])?,
+        };
+        Ok(Self { bundle: RwLock::new(Arc::new(bundle)) })
+    }
+
+    /// The bundle in force.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.bundle.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads a bundle without applying it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(files: &[SourceFile]) -> Result<Bundle, AccessError> {
+        checked(files)
+    }
+
+    /// Makes `files` the bundle in force, stored and then used; answers its version. The caller audits, and asks
+    /// [`crate::live::Live::redecide`] afterwards.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing has changed then.
+    pub async fn apply(&self, bastion: &Bastion, files: Vec<SourceFile>, by: &str) -> Result<u64, AccessError> {
+        let bundle = checked(&files)?;
+        let stored: Vec<BundleFile> =
+            files.into_iter().map(|file| BundleFile { name: file.name, content: file.text }).collect();
+        let version = bastion.store.apply_bundle(&stored, by, bastion.clock.unix_ms()).await?;
+        *self.bundle.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bundle);
+        Ok(version)
+    }
+}
+
+fn source(file: BundleFile) -> SourceFile {
+    SourceFile { name: file.name, text: file.content }
+}
+
+/// Parses, and reads the host keys, which are not the policy's affair.
+fn checked(files: &[SourceFile]) -> Result<Bundle, AccessError> {
+    let bundle = Bundle::parse(files)?;
+    for target in bundle.targets() {
+        for (what, keys) in [("host_keys", target.host_keys()), ("host_ca", target.host_ca())] {
+            for key in keys {
+                ssh_key::PublicKey::from_openssh(key)
+                    .map_err(|why| AccessError::HostKey { target: target.name().clone(), what, why })?;
+            }
+        }
+    }
+    Ok(bundle)
+}
+
+/// A channel request in an open connection.
+#[derive(Debug)]
+pub struct Wanted {
+    authenticated: Arc<Authenticated>,
+    target: Option<TargetName>,
+    account: Option<AccountName>,
+    asked: Asked,
+}
+
+/// A channel that the policy permits.
+#[derive(Debug)]
+pub struct Permitted {
+    authenticated: Arc<Authenticated>,
+    asked: Asked,
+    permit: Permit,
+}
+
+/// Why a channel is not permitted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The login name names no target.
+    #[error("the login name names no target")]
+    NoTarget,
+    /// The policy says no.
+    #[error("{0}")]
+    Denied(Box<Denial>),
+    /// What the decision rests on cannot be read: that is a no.
+    #[error("what the decision rests on cannot be read: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Wanted {
+    /// What the operator of this connection asks for; target and account come from the login name.
+    pub fn new(authenticated: Arc<Authenticated>, asked: Asked) -> Self {
+        let name = authenticated.login_name();
+        let (target, account) = (name.target.clone(), name.account.clone());
+        Self { authenticated, target, account, asked }
+    }
+
+    /// An event of `kind` that names who asked for what.
+    pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
+        let mut event = named(bastion, kind, &self.authenticated);
+        event.target = self.target.as_ref().map(ToString::to_string);
+        event.account = self.account.as_ref().map(ToString::to_string);
+        event.detail.insert("kind".into(), kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into());
+        event
+    }
+}
+
+/// Asks the policy.
+///
+/// # Errors
+/// A refusal, which says what the log keeps and what the operator is told.
+pub async fn permit(bastion: &Bastion, wanted: Wanted) -> Result<Permitted, (Wanted, Refused)> {
+    let Some(target) = wanted.target.clone() else { return Err((wanted, Refused::NoTarget)) };
+    let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
+    let decided = decide(bastion, &wanted.authenticated, target.as_str(), wanted.account.as_ref(), &kind).await;
+    match decided {
+        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit }),
+        Err(refused) => Err((wanted, refused)),
+    }
+}
+
+/// Asks the policy whether this operator may do this now; the one place that does.
+///
+/// # Errors
+/// The policy's no, or a store that cannot be read.
+pub async fn decide(
+    bastion: &Bastion,
+    authenticated: &Authenticated,
+    target: &str,
+    account: Option<&AccountName>,
+    kind: &ChannelKind,
+) -> Result<Permit, Refused> {
+    let bundle = bastion.access.bundle();
+    let standing = Standing::read(bastion, &bundle, authenticated).await?;
+    let now = bastion.clock.now();
+    let factors: Vec<Held> = authenticated
+        .factors()
+        .iter()
+        .map(|&(factor, at)| Held { factor, age: Duration::try_from(now.duration_since(at)).unwrap_or_default() })
+        .collect();
+    let request = Request {
+        operator: authenticated.operator(),
+        roles: &standing.roles,
+        tenant: &standing.tenant,
+        enabled: standing.enabled,
+        device: standing.device,
+        target,
+        account,
+        kind,
+        factors: &factors,
+        assurance: authenticated.assurance(),
+        source: authenticated.source(),
+        reason: None,
+        approvals: 0,
+        now,
+    };
+    policy::decide(&bundle, &request).map_err(|denial| Refused::Denied(Box::new(denial)))
+}
+
+/// Whether a logged-in connection may stay: its operator and its device are still in order.
+pub async fn may_stay(bastion: &Bastion, authenticated: &Authenticated) -> bool {
+    let bundle = bastion.access.bundle();
+    match Standing::read(bastion, &bundle, authenticated).await {
+        Ok(standing) => standing.enabled && (standing.device.is_some() || authenticated.device().is_none()),
+        Err(_) => false,
+    }
+}
+
+/// What is true now of an operator and a device that logged in some time ago.
+struct Standing {
+    enabled: bool,
+    roles: BTreeSet<RoleName>,
+    tenant: TenantName,
+    /// `None` also for a device that is no longer in order.
+    device: Option<DeviceFacts>,
+}
+
+impl Standing {
+    async fn read(bastion: &Bastion, bundle: &Bundle, authenticated: &Authenticated) -> Result<Self, StoreError> {
+        let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
+        let device = match authenticated.device() {
+            Some(name) => device_now(bastion, authenticated, name).await?,
+            None => None,
+        };
+        Ok(match person {
+            Some(person) => Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device },
+            None => Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None },
+        })
+    }
+}
+
+async fn device_now(
+    bastion: &Bastion,
+    authenticated: &Authenticated,
+    name: &DeviceName,
+) -> Result<Option<DeviceFacts>, StoreError> {
+    let device = bastion.store.device(name.as_str()).await?;
+    let active = device.is_some_and(|device| device.state == DeviceState::Active);
+    Ok(if active { authenticated.device_facts() } else { None })
+}
+
+/// The kind of channel that a request begins; `None` for a subsystem whose name is not one.
+fn kind_of(start: &Start) -> Option<ChannelKind> {
+    match start {
+        Start::Shell => Some(ChannelKind::Shell),
+        Start::Exec(_) => Some(ChannelKind::Exec),
+        Start::Subsystem(name) => ChannelKind::subsystem(name).ok(),
+    }
+}
+
+fn named(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
+    let mut event = bastion.audit.event(kind);
+    event.operator = Some(authenticated.operator().to_string());
+    event.device = authenticated.device().map(ToString::to_string);
+    event
+}
+
+impl Permitted {
+    /// The policy's yes and its terms.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// All that was asked for.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Who.
+    pub fn operator(&self) -> &OperatorName {
+        self.permit.operator()
+    }
+
+    /// From which device, when one was proven.
+    pub fn device(&self) -> Option<&DeviceName> {
+        self.permit.device()
+    }
+
+    /// To which target.
+    pub fn target(&self) -> &TargetName {
+        self.permit.target()
+    }
+
+    /// On which account.
+    pub fn account(&self) -> &AccountName {
+        self.permit.account()
+    }
+
+    /// To do what.
+    pub fn kind(&self) -> &ChannelKind {
+        self.permit.kind()
+    }
+
+    /// The login it rests on.
+    pub fn authenticated(&self) -> &Arc<Authenticated> {
+        &self.authenticated
+    }
+
+    /// An event of `kind` that names who may do what.
+    pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
+        let mut event = named(bastion, kind, &self.authenticated);
+        event.target = Some(self.target().to_string());
+        event.account = Some(self.account().to_string());
+        event
+    }
+}

@@ -1,0 +1,142 @@
+//! The shared handles of a running bastion, assembled once.
+//! Never behaves: what is done with them stands in the rooms they belong to.
+
+use std::fs;
+use std::sync::Arc;
+
+use keys::Keys;
+use ledger::log::{Event, Sign, Torn};
+
+use crate::access::{Access, AccessError};
+use crate::audit::{Audit, AuditError};
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::ids::Ids;
+use crate::live::Live;
+use crate::recording::Recordings;
+use crate::store::{Store, StoreError};
+use crate::target::Places;
+
+/// The handles that all rooms share.
+#[derive(Debug)]
+pub struct Bastion {
+    /// The checked configuration.
+    pub config: Config,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Names for what is new.
+    pub ids: Ids,
+    /// All secrets.
+    pub keys: Arc<Keys>,
+    /// What lasts and may change.
+    pub store: Store,
+    /// What lasts and may not.
+    pub audit: Audit,
+    /// The bundle in force.
+    pub access: Access,
+    /// The recordings being written.
+    pub recordings: Recordings,
+    /// The sessions open now.
+    pub live: Live,
+    /// Places for logins at targets.
+    pub targets: Places,
+}
+
+/// A bastion that cannot be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] keys::OpenError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Log(#[from] ledger::log::OpenError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The bundle in force cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A folder or thread cannot be made.
+    #[error("{what}: {source}")]
+    System {
+        /// What was to be made.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Bastion {
+    /// Opens everything in the directory of `config`. The caller holds the directory's lock.
+    ///
+    /// # Errors
+    /// The first part that cannot be used, with what to do.
+    pub async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+        let clock: Arc<dyn Clock> = Arc::new(clock::System::start());
+        let keys = Arc::new(Keys::open(&config.dir.join("keys"))?);
+        let store = Store::open(&config.database()).await?;
+        let recordings = config.dir.join("recordings");
+        let log = config.dir.join("log");
+        for folder in [&recordings, &log] {
+            make_folder(folder)?;
+        }
+        let node = node_name();
+        let signer = Box::new(Signer { name: format!("{node}/audit"), keys: keys.clone() });
+        let (audit, torn) = Audit::start(log, &node, signer, clock.clone(), config.audit.checkpoint)?;
+        for torn in torn {
+            audit.note(torn_event(&audit, &torn)).await?;
+        }
+        let access = Access::load(&store).await?;
+        let recordings = Recordings::start(recordings, config.recording.flush, audit.clone())
+            .map_err(|source| OpenError::System { what: "the recorder's thread".into(), source })?;
+        let (ids, live, targets) = (Ids::default(), Live::default(), Places::default());
+        Ok(Arc::new(Self { config, clock, ids, keys, store, audit, access, recordings, live, targets }))
+    }
+}
+
+fn make_folder(folder: &std::path::Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| OpenError::System { what: folder.display().to_string(), source })
+}
+
+/// This machine's name, as it stands in every entry of the log.
+fn node_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
+    if clean.is_empty() { "bastion".into() } else { clean }
+}
+
+fn torn_event(audit: &Audit, torn: &Torn) -> Event {
+    let mut event = audit.event("system.log_torn");
+    event.outcome = Some("recovered".into());
+    event.reason = Some(torn.to_string());
+    event
+}
+
+/// Lends the log a signature without lending it the key.
+struct Signer {
+    name: String,
+    keys: Arc<Keys>,
+}
+
+impl Sign for Signer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn public(&self) -> [u8; 32] {
+        self.keys.log_public()
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.keys.sign_log(message)
+    }
+}

@@ -1,0 +1,123 @@
+//! A connection from the end of its login to its end: entered in the log and among the living, then its session, then left.
+//! Never decides who may log in, and never carries a byte.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use crate::access::{self, Permitted};
+use crate::audit::{AuditError, Outcome};
+use crate::bastion::Bastion;
+use crate::live::{Connection, Cut, Cutter, Session};
+use crate::login::Authenticated;
+use crate::recording::Place;
+use crate::store::{NewSession, SessionEnd, StoreError};
+
+/// A session cannot be opened: what must last cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A finished login becomes a connection: logged first, then listed, then asked once more whether it may stay, so that
+/// whoever was disabled in between is not overlooked.
+///
+/// `None` when the login cannot be logged or no longer holds.
+pub async fn enter(
+    bastion: &Arc<Bastion>,
+    authenticated: Authenticated,
+    peer: SocketAddr,
+    cutter: Cutter,
+) -> Option<Arc<Connection>> {
+    let authenticated = Arc::new(authenticated);
+    let mut event = bastion.audit.event("auth.login");
+    event.operator = Some(authenticated.operator().to_string());
+    event.device = authenticated.device().map(ToString::to_string);
+    event.outcome = Some("ok".into());
+    event.detail = authenticated.detail();
+    event.detail.insert("peer".into(), peer.to_string().into());
+    if let Err(why) = bastion.audit.note(event).await {
+        tracing::error!(%why, "a login was refused because it cannot be logged");
+        return None;
+    }
+    let connection = bastion.live.enter(authenticated, peer, cutter);
+    if access::may_stay(bastion, &connection.authenticated).await {
+        return Some(connection);
+    }
+    bastion.live.leave(&connection);
+    None
+}
+
+/// The session this channel belongs to, and its place in it; the first permit opens the session.
+///
+/// # Errors
+/// What must last cannot be written: then the channel does not begin.
+pub async fn session(
+    bastion: &Bastion,
+    connection: &Connection,
+    permitted: &Permitted,
+) -> Result<(Arc<Session>, Place), SessionError> {
+    let session = connection.session(permitted.target(), permitted.account(), || {
+        let now = bastion.clock.now();
+        (bastion.ids.session(now), now)
+    });
+    let place = Place { session: session.id.clone(), channel: session.next_channel() };
+    session.opened(|| open(bastion, connection, permitted, &session)).await?;
+    Ok((session, place))
+}
+
+async fn open(
+    bastion: &Bastion,
+    connection: &Connection,
+    permitted: &Permitted,
+    session: &Session,
+) -> Result<crate::audit::Opened, SessionError> {
+    let mut event = permitted.event(bastion, "session.session");
+    event.session = Some(session.id.to_string());
+    event.detail.insert("peer".into(), connection.peer.to_string().into());
+    let entry = bastion.audit.open(event).await?;
+    bastion
+        .store
+        .start_session(&NewSession {
+            id: session.id.as_str(),
+            operator: permitted.operator().as_str(),
+            device: permitted.device().map(policy::DeviceName::as_str),
+            target: permitted.target().as_str(),
+            account: permitted.account().as_str(),
+            peer: &connection.peer.to_string(),
+            started: session.since.as_millisecond(),
+        })
+        .await?;
+    Ok(entry)
+}
+
+/// The connection is over: its session is closed in the log and in the store.
+pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
+    bastion.live.leave(&connection);
+    let Some(session) = connection.opened_session() else { return };
+    // Channels seal themselves first: the session's end is the last thing said of it.
+    session.all_channels_ended().await;
+    let why = connection.cutter.why();
+    let Some(entry) = session.take_entry().await else { return };
+    let outcome = match why {
+        None => Outcome::Ok,
+        Some(cut) => Outcome::Refused { code: cut.code().into(), reason: cut.told().into() },
+    };
+    if let Err(why) = entry.close(outcome, Map::new()).await {
+        tracing::error!(session = %session.id, %why, "the end of a session was not logged");
+    }
+    let end = SessionEnd {
+        ended: bastion.clock.unix_ms(),
+        outcome: if why.is_some() { "cut" } else { "ok" },
+        code: why.map(Cut::code),
+    };
+    if let Err(why) = bastion.store.end_session(session.id.as_str(), &end).await {
+        tracing::error!(session = %session.id, %why, "the end of a session was not stored");
+    }
+}

@@ -1,0 +1,369 @@
+//! What is open now: connections, their sessions and channels; lists them, cuts them, and asks the policy again.
+//! Never decides by itself and never waits for an operator: whoever does not read is cut like anyone else.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use policy::{AccountName, ChannelKind, TargetName};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::access;
+use crate::audit::Opened;
+use crate::bastion::Bastion;
+use crate::ids::{RecordingId, SessionId};
+use crate::login::Authenticated;
+
+/// How long the last words may take before the socket is closed under a client that does not read.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+
+/// Why something was cut. The first reason given stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// An administrator ended the session.
+    Killed,
+    /// What permitted it no longer holds: operator, device, grant or rule.
+    NoLongerPermitted,
+    /// The time the permit gave is over.
+    TimeUp,
+    /// Nothing was typed or shown for longer than allowed.
+    Idle,
+    /// The server is stopping.
+    Stopping,
+}
+
+impl Cut {
+    /// The refusal's code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Killed => "SESSION-001",
+            Self::NoLongerPermitted => "SESSION-002",
+            Self::TimeUp => "SESSION-003",
+            Self::Idle => "SESSION-004",
+            Self::Stopping => "SESSION-005",
+        }
+    }
+
+    /// What the operator is told.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Killed => "an administrator ended this session",
+            Self::NoLongerPermitted => "this session is no longer permitted",
+            Self::TimeUp => "the time of this session is up",
+            Self::Idle => "this session was idle for too long",
+            Self::Stopping => "the bastion is stopping; connect again in a moment",
+        }
+    }
+}
+
+/// Ends a connection in two steps: the relays stop and say why, then the socket is closed whatever the peer does.
+#[derive(Debug, Clone)]
+pub struct Cutter {
+    ending: CancellationToken,
+    kill: CancellationToken,
+    why: Arc<OnceLock<Cut>>,
+}
+
+impl Cutter {
+    /// A cutter for the connection that `kill` closes.
+    pub fn new(kill: CancellationToken) -> Self {
+        Self { ending: CancellationToken::new(), kill, why: Arc::default() }
+    }
+
+    /// Cuts. Returns at once; the socket is closed within [`LAST_WORDS`].
+    pub fn cut(&self, why: Cut) {
+        let _ = self.why.set(why);
+        self.ending.cancel();
+        let kill = self.kill.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            kill.cancel();
+        });
+    }
+
+    /// Cancelled when the relays are to stop.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    /// Why it was cut, once it was.
+    pub fn why(&self) -> Option<Cut> {
+        self.why.get().copied()
+    }
+}
+
+/// A logged-in connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who logged in, from which device and how.
+    pub authenticated: Arc<Authenticated>,
+    /// The operator's address.
+    pub peer: SocketAddr,
+    /// Ends it.
+    pub cutter: Cutter,
+    number: u64,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+/// A connection's span to one account of one target.
+#[derive(Debug)]
+pub struct Session {
+    /// Its name everywhere.
+    pub id: SessionId,
+    /// The target.
+    pub target: TargetName,
+    /// The login name on it.
+    pub account: AccountName,
+    /// When the first permit was given.
+    pub since: Timestamp,
+    channels: Mutex<HashMap<RecordingId, ChannelKind>>,
+    /// Channels ever begun.
+    begun: AtomicU32,
+    /// Told when a channel ends.
+    ended: Notify,
+    /// When the first permit ends: channels opened later do not stretch it.
+    deadline: OnceLock<Option<Timestamp>>,
+    /// The session's entry in the log.
+    entry: tokio::sync::Mutex<Entry>,
+}
+
+/// The session's entry in the log.
+#[derive(Debug)]
+enum Entry {
+    NotYet,
+    Open(Opened),
+    Closed,
+}
+
+/// One line of `session list --live`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The session.
+    pub id: SessionId,
+    /// Who.
+    pub operator: String,
+    /// From which device, when one was proven.
+    pub device: Option<String>,
+    /// The target.
+    pub target: TargetName,
+    /// The login name on it.
+    pub account: AccountName,
+    /// The operator's address.
+    pub peer: SocketAddr,
+    /// When the first permit was given.
+    pub since: Timestamp,
+    /// Channels open now.
+    pub channels: usize,
+}
+
+/// All that is open now.
+#[derive(Debug, Default)]
+pub struct Live {
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    next: AtomicU64,
+    /// Counts the times everything was asked again.
+    generation: AtomicU64,
+}
+
+impl Live {
+    /// A login is finished: from now on the connection can be cut.
+    pub fn enter(&self, authenticated: Arc<Authenticated>, peer: SocketAddr, cutter: Cutter) -> Arc<Connection> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let session = Mutex::new(None);
+        let connection = Arc::new(Connection { authenticated, peer, cutter, number, session });
+        lock(&self.connections).insert(number, connection.clone());
+        connection
+    }
+
+    /// The connection is over.
+    pub fn leave(&self, connection: &Connection) {
+        lock(&self.connections).remove(&connection.number);
+    }
+
+    /// The sessions open now, oldest first.
+    pub fn list(&self) -> Vec<LiveSession> {
+        let mut sessions: Vec<LiveSession> =
+            self.snapshot().iter().filter_map(|connection| connection.listed()).collect();
+        sessions.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
+        sessions
+    }
+
+    /// Cuts one session; `false` when none of that name is open.
+    pub fn kill(&self, id: &SessionId, why: Cut) -> bool {
+        let found = self
+            .snapshot()
+            .into_iter()
+            .find(|connection| lock(&connection.session).as_ref().is_some_and(|session| session.id == *id));
+        if let Some(connection) = &found {
+            connection.cutter.cut(why);
+        }
+        found.is_some()
+    }
+
+    /// Cuts everything: the server stops.
+    pub fn stop_all(&self) {
+        for connection in self.snapshot() {
+            connection.cutter.cut(Cut::Stopping);
+        }
+    }
+
+    /// Asks again, for every connection and channel, whether it still holds; cuts those that do not.
+    ///
+    /// To be called after anything a decision rests on has changed.
+    pub async fn redecide(&self, bastion: &Bastion) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        for connection in self.snapshot() {
+            if !connection.still_holds(bastion).await {
+                connection.cutter.cut(Cut::NoLongerPermitted);
+            }
+        }
+    }
+
+    /// Changes whenever everything is asked again: a channel that was decided under another number asks once more.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn snapshot(&self) -> Vec<Arc<Connection>> {
+        lock(&self.connections).values().cloned().collect()
+    }
+}
+
+impl Connection {
+    /// The session of this connection; the first call makes it.
+    pub fn session(
+        &self,
+        target: &TargetName,
+        account: &AccountName,
+        open: impl FnOnce() -> (SessionId, Timestamp),
+    ) -> Arc<Session> {
+        let mut slot = lock(&self.session);
+        let session = slot.get_or_insert_with(|| {
+            let (id, since) = open();
+            Arc::new(Session {
+                id,
+                target: target.clone(),
+                account: account.clone(),
+                since,
+                channels: Mutex::default(),
+                begun: AtomicU32::new(0),
+                ended: Notify::new(),
+                deadline: OnceLock::new(),
+                entry: tokio::sync::Mutex::new(Entry::NotYet),
+            })
+        });
+        session.clone()
+    }
+
+    /// The session, when one was opened.
+    pub fn opened_session(&self) -> Option<Arc<Session>> {
+        lock(&self.session).clone()
+    }
+
+    async fn still_holds(&self, bastion: &Bastion) -> bool {
+        if !access::may_stay(bastion, &self.authenticated).await {
+            return false;
+        }
+        let Some(session) = self.opened_session() else { return true };
+        let kinds: Vec<ChannelKind> = lock(&session.channels).values().cloned().collect();
+        for kind in kinds {
+            if access::decide(bastion, &self.authenticated, session.target.as_str(), Some(&session.account), &kind)
+                .await
+                .is_err()
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn listed(&self) -> Option<LiveSession> {
+        let session = self.opened_session()?;
+        let channels = lock(&session.channels).len();
+        Some(LiveSession {
+            id: session.id.clone(),
+            operator: self.authenticated.operator().to_string(),
+            device: self.authenticated.device().map(ToString::to_string),
+            target: session.target.clone(),
+            account: session.account.clone(),
+            peer: self.peer,
+            since: session.since,
+            channels,
+        })
+    }
+}
+
+impl Session {
+    /// The number of a new channel, from 0.
+    pub fn next_channel(&self) -> u32 {
+        self.begun.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// When a channel whose permit ends at `permit` must end: never later than the session's first permit.
+    pub fn deadline(&self, permit: Option<Timestamp>) -> Option<Timestamp> {
+        let first = *self.deadline.get_or_init(|| permit);
+        [first, permit].into_iter().flatten().min()
+    }
+
+    /// Opens the session's entry in the log, once, before any channel goes on.
+    ///
+    /// # Errors
+    /// What `open` says; the next channel tries again.
+    pub async fn opened<F, E>(&self, open: impl FnOnce() -> F) -> Result<(), E>
+    where
+        F: Future<Output = Result<Opened, E>>,
+    {
+        let mut entry = self.entry.lock().await;
+        if matches!(*entry, Entry::NotYet) {
+            *entry = Entry::Open(open().await?);
+        }
+        Ok(())
+    }
+
+    /// The session's entry, to be closed; `None` when there is none any more.
+    pub async fn take_entry(&self) -> Option<Opened> {
+        match std::mem::replace(&mut *self.entry.lock().await, Entry::Closed) {
+            Entry::Open(opened) => Some(opened),
+            Entry::NotYet | Entry::Closed => None,
+        }
+    }
+
+    /// Returns once no channel is open.
+    pub async fn all_channels_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if lock(&self.channels).is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// A channel of this session begins; it is listed and re-decided until the guard is dropped.
+    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind) -> Open {
+        lock(&self.channels).insert(recording.clone(), kind);
+        Open { session: self.clone(), recording }
+    }
+}
+
+/// A channel that is open; dropped when it ends.
+#[derive(Debug)]
+pub struct Open {
+    session: Arc<Session>,
+    recording: RecordingId,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        lock(&self.session.channels).remove(&self.recording);
+        self.session.ended.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,302 @@
+//! Permitted -> Recorded: a recording whose header is durable and whose start is in the log, before anything is dialled.
+//! Never lets a byte be shown that it has not taken, and never calls a recording sealed that the log does not.
+
+mod tape;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use ledger::log::Event;
+use ledger::recording::{Header, Writer};
+use policy::DeviceName;
+use serde_json::{Map, Value};
+
+use crate::access::Permitted;
+use crate::audit::{Audit, AuditError, Opened, Outcome};
+use crate::bastion::Bastion;
+use crate::channel::Asked;
+use crate::ids::{RecordingId, SessionId};
+use crate::store::{NewRecording, RecordingEnd, RecordingState, StoreError};
+
+pub use tape::{Keep, Tape, Unrecorded};
+
+/// Between two entries of the log that say how far the running recordings have come.
+const COMMIT: Duration = Duration::from_secs(5);
+
+/// Why nothing could be recorded. The channel does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// No key.
+    #[error("the recording's key cannot be made: {0}")]
+    Key(#[from] keys::RecordingKeyError),
+    /// No file.
+    #[error(transparent)]
+    Create(#[from] ledger::recording::CreateError),
+    /// Nothing can be written to it.
+    #[error("the recording cannot be written: {0}")]
+    Write(String),
+    /// No entry.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// No row.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All recordings being written: syncs them together and commits how far they have come.
+#[derive(Debug)]
+pub struct Recordings {
+    dir: PathBuf,
+    running: Arc<Mutex<Vec<Weak<Tape>>>>,
+}
+
+/// Which channel of which session is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The session.
+    pub session: SessionId,
+    /// Its channels are counted from 0.
+    pub channel: u32,
+}
+
+/// A permitted channel with its recording.
+pub struct Recorded {
+    permitted: Permitted,
+    place: Place,
+    id: RecordingId,
+    tape: Arc<Tape>,
+    entry: Opened,
+}
+
+impl Recordings {
+    /// Starts the syncer, every `flush`, and the committer. Both end with the runtime.
+    pub fn start(dir: PathBuf, flush: Duration, audit: Audit) -> std::io::Result<Self> {
+        let running: Arc<Mutex<Vec<Weak<Tape>>>> = Arc::default();
+        let synced = running.clone();
+        std::thread::Builder::new().name("recordings".into()).spawn(move || sync_all(&synced, flush))?;
+        tokio::spawn(commit_all(Arc::downgrade(&running), audit));
+        Ok(Self { dir, running })
+    }
+
+    /// The folder the recordings lie in.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
+    fn add(&self, tape: &Arc<Tape>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|tape| tape.strong_count() > 0);
+        running.push(Arc::downgrade(tape));
+    }
+}
+
+fn alive(running: &Mutex<Vec<Weak<Tape>>>) -> Vec<Arc<Tape>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel.
+fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration) {
+    // Ends when the `Recordings` is gone: then this is the only owner left.
+    while Arc::strong_count(running) > 1 {
+        std::thread::sleep(flush);
+        for tape in alive(running) {
+            tape.sync();
+        }
+    }
+}
+
+/// Says in the log how far each recording has come, so that a later cut is named also after a crash.
+async fn commit_all(running: Weak<Mutex<Vec<Weak<Tape>>>>, audit: Audit) {
+    loop {
+        tokio::time::sleep(COMMIT).await;
+        let Some(running) = running.upgrade() else { return };
+        for tape in alive(&running) {
+            let Some(head) = tape.uncommitted() else { continue };
+            let mut event = audit.event("recording.committed");
+            event.detail = head_detail(tape.id(), &head);
+            if audit.note(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn head_detail(id: &RecordingId, head: &ledger::recording::Head) -> Map<String, Value> {
+    let mut detail = Map::new();
+    detail.insert("recording".into(), id.as_str().into());
+    if let Ok(Value::Object(head)) = serde_json::to_value(head) {
+        detail.extend(head);
+    }
+    detail
+}
+
+/// Begins the recording of a permitted channel.
+///
+/// # Errors
+/// Whatever cannot be written: then the channel does not begin, and nothing is dialled.
+pub async fn start(bastion: &Arc<Bastion>, permitted: Permitted, place: Place) -> Result<Recorded, RecordError> {
+    let now = bastion.clock.now();
+    let id = bastion.ids.recording(now);
+    let header = header(bastion, &permitted, &place, &id, now);
+    let making = bastion.clone();
+    // Key and header cost four fsyncs: not on a thread that others wait for.
+    let writer = tokio::task::spawn_blocking(move || make(&making, header))
+        .await
+        .map_err(|why| RecordError::Write(why.to_string()))??;
+    let tape = Arc::new(Tape::new(id.clone(), writer, keep(bastion, &permitted), bastion.clock.clone()));
+    tape.begin(permitted.asked()).map_err(|why| RecordError::Write(why.to_string()))?;
+    bastion.recordings.add(&tape);
+    let mut event = event(bastion, "channel.session", &permitted, &place);
+    event.detail.insert("recording".into(), id.as_str().into());
+    event.detail.insert("kind".into(), permitted.kind().to_string().into());
+    event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
+    let entry = bastion.audit.open(event).await?;
+    insert(bastion, &permitted, &place, &id, now.as_millisecond()).await?;
+    Ok(Recorded { permitted, place, id, tape, entry })
+}
+
+fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) -> Event {
+    let mut event = permitted.event(bastion, kind);
+    event.session = Some(place.session.to_string());
+    event
+}
+
+fn make(bastion: &Bastion, mut header: Header) -> Result<Writer, RecordError> {
+    let (key, envelope) = bastion.keys.recording_key(&header.recording)?;
+    header.envelope = envelope;
+    Ok(Writer::create(&bastion.recordings.dir, &header, &key)?)
+}
+
+fn header(
+    bastion: &Bastion,
+    permitted: &Permitted,
+    place: &Place,
+    id: &RecordingId,
+    now: jiff::Timestamp,
+) -> Header {
+    Header {
+        recording: id.to_string(),
+        session: place.session.to_string(),
+        channel: place.channel,
+        node: bastion.audit.node().to_owned(),
+        operator: permitted.operator().to_string(),
+        device: permitted.device().map(ToString::to_string),
+        target: permitted.target().to_string(),
+        account: permitted.account().to_string(),
+        kind: permitted.kind().to_string(),
+        started: now,
+        envelope: Vec::new(),
+    }
+}
+
+/// What is kept: of a terminal everything, of files moved by sftp nothing but the totals, of the rest up to a limit.
+fn keep(bastion: &Bastion, permitted: &Permitted) -> Keep {
+    let asked: &Asked = permitted.asked();
+    let config = &bastion.config.recording;
+    let output = match permitted.kind() {
+        policy::ChannelKind::Sftp => 0,
+        _ if asked.terminal.is_some() => u64::MAX,
+        _ => config.max,
+    };
+    Keep { output, input: config.input, strict: permitted.strict() }
+}
+
+async fn insert(
+    bastion: &Bastion,
+    permitted: &Permitted,
+    place: &Place,
+    id: &RecordingId,
+    started: i64,
+) -> Result<(), StoreError> {
+    let (kind, command) = (permitted.kind().to_string(), permitted.asked().start.command());
+    bastion
+        .store
+        .start_recording(&NewRecording {
+            id: id.as_str(),
+            session: place.session.as_str(),
+            operator: permitted.operator().as_str(),
+            device: permitted.device().map(DeviceName::as_str),
+            target: permitted.target().as_str(),
+            account: permitted.account().as_str(),
+            kind: &kind,
+            command: command.as_deref(),
+            started,
+        })
+        .await
+}
+
+impl Recorded {
+    /// What was permitted.
+    pub fn permitted(&self) -> &Permitted {
+        &self.permitted
+    }
+
+    /// The session it belongs to.
+    pub fn session(&self) -> &SessionId {
+        &self.place.session
+    }
+
+    /// The recording's name.
+    pub fn id(&self) -> &RecordingId {
+        &self.id
+    }
+
+    /// Where everything goes before it is shown.
+    pub fn tape(&self) -> &Arc<Tape> {
+        &self.tape
+    }
+
+    /// Seals: the last frame and an fsync, then the entry that makes it sealed, then the row that is found by.
+    ///
+    /// # Errors
+    /// Whatever cannot be written; the recording then counts as unsealed, and is recovered at the next start.
+    pub async fn seal(
+        self,
+        bastion: &Bastion,
+        outcome: Outcome,
+        mut detail: Map<String, Value>,
+    ) -> Result<(), RecordError> {
+        let Self { permitted, place, id, tape, entry } = self;
+        let word = match &outcome {
+            Outcome::Ok => "ok",
+            Outcome::Refused { .. } => "refused",
+            Outcome::Failed { .. } => "failed",
+        };
+        detail.extend(tape.totals());
+        let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
+        let head = sealing
+            .map_err(|why| RecordError::Write(why.to_string()))?
+            .map_err(|why| RecordError::Write(why.to_string()));
+        let head = match head {
+            Ok(head) => head,
+            Err(why) => {
+                detail.insert("unsealed".into(), why.to_string().into());
+                entry.close(outcome, detail).await?;
+                return Err(why);
+            }
+        };
+        let mut event = event(bastion, "recording.sealed", &permitted, &place);
+        event.outcome = Some("ok".into());
+        event.detail = head_detail(&id, &head);
+        bastion.audit.note(event).await?;
+        entry.close(outcome, detail).await?;
+        let digest = *head.digest.bytes();
+        bastion
+            .store
+            .end_recording(
+                id.as_str(),
+                &RecordingEnd {
+                    state: RecordingState::Sealed,
+                    ended: bastion.clock.unix_ms(),
+                    outcome: word,
+                    bytes: head.bytes,
+                    frames: head.frames,
+                    ignored: 0,
+                    digest: Some(&digest),
+                },
+            )
+            .await?;
+        Ok(())
+    }
+}

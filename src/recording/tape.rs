@@ -1,0 +1,255 @@
+//! One recording being written: takes what is to be shown, counts what it does not keep.
+//! Never blocks two directions on the disk longer than one write takes, and never goes on after an error.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ledger::recording::{Head, Stamp, Stream, Syncer, Writer};
+use ring::digest::{Context, SHA256};
+use serde_json::{Map, Value, json};
+
+use crate::channel::{Asked, FromOperator, FromTarget, Size, Start};
+use crate::clock::Clock;
+use crate::ids::RecordingId;
+
+/// What of a channel is kept besides its totals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Bytes of output.
+    pub output: u64,
+    /// Whether input is kept; passwords are typed too.
+    pub input: bool,
+    /// Whether the channel ends when nothing can be written; else it goes on, and the log says so.
+    pub strict: bool,
+}
+
+/// The recording cannot be written: the channel must end.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the recording cannot be written: {0}")]
+pub struct Unrecorded(String);
+
+impl Unrecorded {
+    /// Says why.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// Totals of one stream: everything that passed, kept or not.
+struct Total {
+    bytes: u64,
+    sha256: Context,
+}
+
+struct Inner {
+    /// `None` once sealed, or once a best-effort recording has failed.
+    writer: Option<Writer>,
+    input: Total,
+    output: Total,
+    stderr: Total,
+    kept: u64,
+    cut_noted: bool,
+    failed: Option<Unrecorded>,
+    committed: u64,
+}
+
+/// A recording being written.
+pub struct Tape {
+    id: RecordingId,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+    syncer: Syncer,
+    inner: Mutex<Inner>,
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tape").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Tape {
+    pub(super) fn new(id: RecordingId, writer: Writer, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+        let syncer = writer.syncer();
+        let inner = Inner {
+            writer: Some(writer),
+            input: Total::default(),
+            output: Total::default(),
+            stderr: Total::default(),
+            kept: 0,
+            cut_noted: false,
+            failed: None,
+            committed: 0,
+        };
+        Self { id, keep, clock, syncer, inner: Mutex::new(inner) }
+    }
+
+    /// The recording's name.
+    pub fn id(&self) -> &RecordingId {
+        &self.id
+    }
+
+    /// Writes what was asked for, as the first frame.
+    pub(super) fn begin(&self, asked: &Asked) -> Result<(), Unrecorded> {
+        let what = match &asked.start {
+            Start::Shell => "shell",
+            Start::Exec(_) => "exec",
+            Start::Subsystem(_) => "subsystem",
+        };
+        let terminal = asked.terminal.as_ref().map(|terminal| {
+            json!({"term": terminal.term, "columns": terminal.size.columns, "rows": terminal.size.rows})
+        });
+        let request = json!({
+            "request": what, "command": asked.start.command(), "terminal": terminal, "environment": asked.environment,
+        });
+        self.write(Stream::Request, request.to_string().as_bytes())
+    }
+
+    /// Takes a message on its way to the operator. An error means that it must not be shown.
+    ///
+    /// # Errors
+    /// The recording cannot be written and must be.
+    pub fn shown(&self, message: &FromTarget) -> Result<(), Unrecorded> {
+        match message {
+            FromTarget::Data(bytes) => self.output(Stream::Output, bytes),
+            FromTarget::Stderr(bytes) => self.output(Stream::Stderr, bytes),
+            FromTarget::ExitStatus(status) => self.note(&json!({"exit": status})),
+            FromTarget::ExitSignal { signal, .. } => self.note(&json!({"signal": signal})),
+            FromTarget::Eof | FromTarget::Close => Ok(()),
+        }
+    }
+
+    /// Takes a message on its way to the target.
+    ///
+    /// # Errors
+    /// As [`Tape::shown`].
+    pub fn sent(&self, message: &FromOperator) -> Result<(), Unrecorded> {
+        match message {
+            FromOperator::Data(bytes) => self.input(bytes),
+            FromOperator::Resize(Size { columns, rows, .. }) => {
+                self.write(Stream::Resize, json!({"columns": columns, "rows": rows}).to_string().as_bytes())
+            }
+            FromOperator::Signal(name) => self.note(&json!({"sent": name})),
+            FromOperator::Eof | FromOperator::Close => Ok(()),
+        }
+    }
+
+    /// Writes a note of the bastion's own.
+    ///
+    /// # Errors
+    /// As [`Tape::shown`].
+    pub fn note(&self, what: &Value) -> Result<(), Unrecorded> {
+        self.write(Stream::Note, what.to_string().as_bytes())
+    }
+
+    /// Puts what was written on disk.
+    pub(super) fn sync(&self) {
+        if let Err(why) = self.syncer.sync() {
+            self.lock().failed.get_or_insert_with(|| Unrecorded(why.to_string()));
+        }
+    }
+
+    /// How far the recording has come, when that has changed since it was asked last.
+    pub(super) fn uncommitted(&self) -> Option<Head> {
+        let mut inner = self.lock();
+        let head = inner.writer.as_ref()?.head();
+        (head.frames > std::mem::replace(&mut inner.committed, head.frames)).then_some(head)
+    }
+
+    /// The totals of the streams, for the entry that closes the channel.
+    pub(super) fn totals(&self) -> Map<String, Value> {
+        let inner = self.lock();
+        let mut totals = Map::new();
+        totals.insert("input".into(), inner.input.told());
+        totals.insert("output".into(), inner.output.told());
+        totals.insert("stderr".into(), inner.stderr.told());
+        totals.insert("output_kept".into(), inner.kept.into());
+        if let Some(failed) = &inner.failed {
+            totals.insert("recording_failed".into(), failed.to_string().into());
+        }
+        totals
+    }
+
+    /// The last frame and an fsync. The log, not this, makes the recording sealed.
+    pub(super) fn seal(&self) -> Result<Head, Unrecorded> {
+        let mut inner = self.lock();
+        if let Some(failed) = &inner.failed {
+            return Err(failed.clone());
+        }
+        let writer = inner.writer.take().ok_or_else(|| Unrecorded("it was sealed before".into()))?;
+        writer.seal().map_err(|why| Unrecorded(why.to_string()))
+    }
+
+    fn output(&self, stream: Stream, bytes: &Bytes) -> Result<(), Unrecorded> {
+        let mut inner = self.lock();
+        let total = if stream == Stream::Stderr { &mut inner.stderr } else { &mut inner.output };
+        total.add(bytes);
+        let room = self.keep.output.saturating_sub(inner.kept);
+        let kept = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
+        if kept > 0 {
+            inner.kept += kept as u64;
+            let kept = bytes.get(..kept).unwrap_or(bytes);
+            self.append(&mut inner, stream, kept)?;
+        }
+        if kept < bytes.len() && !std::mem::replace(&mut inner.cut_noted, true) {
+            let note = json!({"kept": inner.kept, "rest": "counted, with its digest in the audit log"});
+            self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
+        }
+        self.sound(&inner)
+    }
+
+    fn input(&self, bytes: &Bytes) -> Result<(), Unrecorded> {
+        let mut inner = self.lock();
+        inner.input.add(bytes);
+        if self.keep.input { self.append(&mut inner, Stream::Input, bytes) } else { self.sound(&inner) }
+    }
+
+    fn write(&self, stream: Stream, payload: &[u8]) -> Result<(), Unrecorded> {
+        self.append(&mut self.lock(), stream, payload)
+    }
+
+    fn append(&self, inner: &mut Inner, stream: Stream, payload: &[u8]) -> Result<(), Unrecorded> {
+        self.sound(inner)?;
+        let Some(writer) = inner.writer.as_mut() else { return Ok(()) };
+        let monotonic = self.clock.monotonic();
+        let stamp = Stamp {
+            monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
+            wall_ns: i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX),
+        };
+        if let Err(why) = writer.append(stream, stamp, payload) {
+            inner.failed.get_or_insert_with(|| Unrecorded(why.to_string()));
+            inner.writer = None;
+        }
+        self.sound(inner)
+    }
+
+    /// Where the recording must be written, a failure ends the channel; where best effort is enough it does not.
+    fn sound(&self, inner: &Inner) -> Result<(), Unrecorded> {
+        match &inner.failed {
+            Some(failed) if self.keep.strict => Err(failed.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Self { bytes: 0, sha256: Context::new(&SHA256) }
+    }
+}
+
+impl Total {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.sha256.update(bytes);
+    }
+
+    fn told(&self) -> Value {
+        let digest = self.sha256.clone().finish();
+        json!({"bytes": self.bytes, "sha256": data_encoding::HEXLOWER.encode(digest.as_ref())})
+    }
+}

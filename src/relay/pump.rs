@@ -1,0 +1,175 @@
+//! The two pumps of a channel and the one that watches over them.
+//! Never buffers: a message is taken from one leg only when the other has taken the one before.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Tap;
+use crate::channel::{Egress, FromOperator, FromTarget, Ingress, Sink, Source};
+use crate::recording::Unrecorded;
+
+/// How long a target may take to close after the operator has closed.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// What may end a channel from outside.
+#[derive(Debug)]
+pub struct Limits {
+    /// Cancelled when the session is to be cut.
+    pub cut: CancellationToken,
+    /// The longest time a terminal may stay without input and output; `None` for channels that may be silent.
+    pub idle: Option<Duration>,
+}
+
+/// How a channel ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The program ended and the target closed the channel.
+    Finished {
+        /// Exit status, when the target gave one.
+        status: Option<u32>,
+        /// The signal that ended the program, when the target named one.
+        signal: Option<String>,
+    },
+    /// The operator's leg went away first.
+    OperatorGone,
+    /// The target's leg went away before it closed the channel.
+    TargetGone,
+    /// The session was cut; whoever cancelled knows why.
+    Cut,
+    /// Nothing was typed or shown for longer than allowed.
+    Idle,
+    /// The recording could not be written.
+    Unrecorded(Unrecorded),
+}
+
+/// Carries the channel until it ends. The `Close` towards the operator is left to the caller, who may have words for them.
+pub async fn run(
+    ingress: &mut impl Ingress,
+    egress: &mut impl Egress,
+    tap: &impl Tap,
+    limits: &Limits,
+) -> Ended {
+    let (from_operator, to_operator) = ingress.split();
+    let (from_target, to_target) = egress.split();
+    let activity = Activity::new();
+    let down = down(from_target, to_operator, tap, &activity);
+    let up = up(from_operator, to_target, tap, &activity);
+    tokio::pin!(down, up);
+    let mut up_ended = false;
+    let closing = sleep_until(far());
+    tokio::pin!(closing);
+    loop {
+        tokio::select! {
+            biased;
+            () = limits.cut.cancelled() => return Ended::Cut,
+            ended = &mut down => return ended,
+            ended = &mut up, if !up_ended => {
+                up_ended = true;
+                match ended {
+                    UpEnded::Closed => closing.as_mut().reset(Instant::now() + CLOSING),
+                    UpEnded::OperatorGone => return Ended::OperatorGone,
+                    // The target may still have last words: its own direction says when it is gone.
+                    UpEnded::TargetGone => {}
+                    UpEnded::Unrecorded(why) => return Ended::Unrecorded(why),
+                }
+            }
+            () = &mut closing => return Ended::OperatorGone,
+            () = activity.idle(limits.idle) => return Ended::Idle,
+        }
+    }
+}
+
+/// Target to operator: recorded first, then shown.
+async fn down(
+    from: &mut impl Source<Item = FromTarget>,
+    to: &mut impl Sink<Item = FromTarget>,
+    tap: &impl Tap,
+    activity: &Activity,
+) -> Ended {
+    let (mut status, mut signal) = (None, None);
+    while let Some(message) = from.next().await {
+        activity.touch();
+        if let Err(why) = tap.shown(&message) {
+            return Ended::Unrecorded(why);
+        }
+        match &message {
+            FromTarget::Close => return Ended::Finished { status, signal },
+            FromTarget::ExitStatus(code) => status = Some(*code),
+            FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
+            FromTarget::Data(_) | FromTarget::Stderr(_) | FromTarget::Eof => {}
+        }
+        let size = message.size();
+        if to.put(message).await.is_err() {
+            return Ended::OperatorGone;
+        }
+        from.settle(size);
+    }
+    if status.is_some() || signal.is_some() { Ended::Finished { status, signal } } else { Ended::TargetGone }
+}
+
+enum UpEnded {
+    Closed,
+    OperatorGone,
+    TargetGone,
+    Unrecorded(Unrecorded),
+}
+
+/// Operator to target.
+async fn up(
+    from: &mut impl Source<Item = FromOperator>,
+    to: &mut impl Sink<Item = FromOperator>,
+    tap: &impl Tap,
+    activity: &Activity,
+) -> UpEnded {
+    while let Some(message) = from.next().await {
+        activity.touch();
+        if let Err(why) = tap.sent(&message) {
+            return UpEnded::Unrecorded(why);
+        }
+        let (size, last) = (message.size(), message == FromOperator::Close);
+        if to.put(message).await.is_err() {
+            return UpEnded::TargetGone;
+        }
+        from.settle(size);
+        if last {
+            return UpEnded::Closed;
+        }
+    }
+    UpEnded::OperatorGone
+}
+
+/// When something last moved, in milliseconds since the relay began.
+struct Activity {
+    begun: Instant,
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns once nothing has moved for `limit`; never without one.
+    async fn idle(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        loop {
+            let due = self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed)) + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(86_400 * 365)
+}

@@ -1,0 +1,177 @@
+//! The relay with legs of memory: order, ends, cuts and the tap, without a network.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::channel::{Egress, Ingress, Sink, Source};
+use crate::channel::Gone;
+use crate::recording::Unrecorded;
+
+/// A leg of memory: says what it is given to say, and keeps what it is told.
+struct Leg<Says, Told> {
+    says: Script<Says>,
+    told: Kept<Told>,
+}
+
+struct Script<T> {
+    items: VecDeque<T>,
+    /// Whether the leg stays silent at the end, or is gone.
+    stays: bool,
+    settled: AtomicUsize,
+}
+
+struct Kept<T> {
+    items: Vec<T>,
+    room: usize,
+}
+
+impl<T: Send + Sync> Source for Script<T> {
+    type Item = T;
+
+    async fn next(&mut self) -> Option<T> {
+        match self.items.pop_front() {
+            Some(item) => Some(item),
+            None if self.stays => std::future::pending().await,
+            None => None,
+        }
+    }
+
+    fn settle(&self, size: usize) {
+        self.settled.fetch_add(size, Ordering::Relaxed);
+    }
+}
+
+impl<T: Send> Sink for Kept<T> {
+    type Item = T;
+
+    async fn put(&mut self, item: T) -> Result<(), Gone> {
+        if self.items.len() >= self.room {
+            return std::future::pending().await;
+        }
+        self.items.push(item);
+        Ok(())
+    }
+}
+
+fn leg<S, T>(says: impl IntoIterator<Item = S>, stays: bool) -> Leg<S, T> {
+    Leg {
+        says: Script { items: says.into_iter().collect(), stays, settled: AtomicUsize::new(0) },
+        told: Kept { items: Vec::new(), room: usize::MAX },
+    }
+}
+
+impl Ingress for Leg<FromOperator, FromTarget> {
+    type From = Script<FromOperator>;
+    type To = Kept<FromTarget>;
+
+    fn split(&mut self) -> (&mut Self::From, &mut Self::To) {
+        (&mut self.says, &mut self.told)
+    }
+
+    async fn accept(&mut self) {}
+    async fn dismiss(&mut self, _: &str) {}
+    async fn close(&mut self) {}
+}
+
+impl Egress for Leg<FromTarget, FromOperator> {
+    type From = Script<FromTarget>;
+    type To = Kept<FromOperator>;
+
+    fn split(&mut self) -> (&mut Self::From, &mut Self::To) {
+        (&mut self.says, &mut self.told)
+    }
+}
+
+/// A tap that takes so many messages and then fails.
+struct Taken {
+    shown: Mutex<Vec<FromTarget>>,
+    room: usize,
+}
+
+impl Taken {
+    fn new(room: usize) -> Self {
+        Self { shown: Mutex::default(), room }
+    }
+}
+
+impl Tap for Taken {
+    fn shown(&self, message: &FromTarget) -> Result<(), Unrecorded> {
+        let mut shown = self.shown.lock().unwrap();
+        if shown.len() >= self.room {
+            return Err(Unrecorded::new("the disk is full"));
+        }
+        shown.push(message.clone());
+        Ok(())
+    }
+
+    fn sent(&self, _: &FromOperator) -> Result<(), Unrecorded> {
+        Ok(())
+    }
+}
+
+fn data(text: &'static str) -> FromTarget {
+    FromTarget::Data(Bytes::from_static(text.as_bytes()))
+}
+
+fn unlimited() -> Limits {
+    Limits { cut: CancellationToken::new(), idle: None }
+}
+
+#[tokio::test]
+async fn everything_arrives_in_order_and_the_end_is_told() {
+    let mut operator = leg([FromOperator::Data(Bytes::from_static(b"in")), FromOperator::Eof], true);
+    let mut target =
+        leg([data("out"), FromTarget::Stderr(Bytes::from_static(b"err")), FromTarget::ExitStatus(3), FromTarget::Close], true);
+    let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
+    assert!(matches!(ended, Ended::Finished { status: Some(3), signal: None }), "{ended:?}");
+    assert_eq!(operator.told.items.len(), 3);
+    assert_eq!(operator.told.items[0], data("out"));
+    assert_eq!(target.says.settled.load(Ordering::Relaxed), 3 + 3 + crate::channel::SMALL);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_shown_and_ends_the_channel() {
+    let mut operator = leg([], true);
+    let mut target = leg([data("a"), data("b"), data("c")], true);
+    let ended = run(&mut operator, &mut target, &Taken::new(2), &unlimited()).await;
+    assert!(matches!(ended, Ended::Unrecorded(_)), "{ended:?}");
+    assert_eq!(operator.told.items, [data("a"), data("b")]);
+}
+
+#[tokio::test]
+async fn a_cut_ends_a_channel_whose_operator_does_not_read() {
+    let mut operator = leg([], true);
+    operator.told.room = 0;
+    let mut target = leg([data("a")], true);
+    let limits = unlimited();
+    let cut = limits.cut.clone();
+    let taken = Taken::new(9);
+    let relay = run(&mut operator, &mut target, &taken, &limits);
+    tokio::pin!(relay);
+    assert!(tokio::time::timeout(Duration::from_millis(20), relay.as_mut()).await.is_err());
+    cut.cancel();
+    assert!(matches!(relay.await, Ended::Cut));
+}
+
+#[tokio::test]
+async fn a_target_that_vanishes_without_a_status_is_named() {
+    let mut operator = leg([], true);
+    let mut target = leg([data("a")], false);
+    let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
+    assert!(matches!(ended, Ended::TargetGone), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_terminal_ends_and_a_target_that_does_not_close_is_not_waited_for() {
+    let limits = Limits { cut: CancellationToken::new(), idle: Some(Duration::from_secs(3600)) };
+    let ended = run(&mut leg([], true), &mut leg([], true), &Taken::new(9), &limits).await;
+    assert!(matches!(ended, Ended::Idle), "{ended:?}");
+    let ended = run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
+    assert!(matches!(ended, Ended::OperatorGone), "{ended:?}");
+}

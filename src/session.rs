@@ -1,0 +1,208 @@
+//! The story of a channel, in order: wanted, permitted, recorded, connected, closed, sealed.
+//! Never holds a phase that was not reached by the one before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::access::{self, Permitted, Refused, Wanted};
+use crate::audit::Outcome;
+use crate::bastion::Bastion;
+use crate::channel::{Asked, Ingress};
+use crate::connection;
+use crate::live::{Connection, Cut, Session};
+use crate::recording::{self, Recorded};
+use crate::refusal::Refusal;
+use crate::relay::{self, Ended, Limits};
+use crate::target::{self, Connected, Unconnected};
+
+/// What is told to who named no target.
+const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
+/// What is told when a decision cannot be made.
+const NOT_NOW: &str = "the bastion cannot decide now; try again in a moment";
+/// What is told when nothing can be recorded.
+const NOT_RECORDED: &str = "this session cannot be recorded, so it may not go on; tell your administrator";
+/// What is told when a target's connection breaks.
+const TARGET_GONE: &str = "the target's connection ended";
+/// How often the wall clock is looked at while a deadline is waited for.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Runs one channel from its request to its seal, and tells the operator when it may not be.
+pub async fn run(bastion: Arc<Bastion>, connection: Arc<Connection>, asked: Asked, mut ingress: impl Ingress) {
+    if let Err(refusal) = story(&bastion, &connection, asked, &mut ingress).await {
+        ingress.accept().await;
+        ingress.dismiss(&refusal.line()).await;
+    }
+}
+
+/// The story. Each phase is moved into the next; whoever reads only this function knows what happens to a channel.
+async fn story(
+    bastion: &Arc<Bastion>,
+    connection: &Connection,
+    asked: Asked,
+    ingress: &mut impl Ingress,
+) -> Result<(), Refusal> {
+    let generation = bastion.live.generation();
+    let wanted = Wanted::new(connection.authenticated.clone(), asked);
+    let permitted = permit(bastion, wanted).await?;
+    let (session, place) =
+        connection::session(bastion, connection, &permitted).await.map_err(|why| unrecorded(bastion, &why))?;
+    let recorded = recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
+    let _open = session.channel(recorded.id().clone(), recorded.permitted().kind().clone());
+    let recorded = settled(bastion, generation, recorded).await?;
+    let mut connected = match target::connect(bastion, recorded).await {
+        Ok(connected) => connected,
+        Err(unconnected) => return Err(unreached(bastion, unconnected).await),
+    };
+    ingress.accept().await;
+    let ended = relayed(bastion, connection, &session, &mut connected, ingress).await;
+    if matches!(ended, How::Ended(Ended::Finished { .. })) {
+        ingress.close().await;
+    }
+    sealed(bastion, connected.leave().await, ended).await
+}
+
+/// How a channel ended: by itself, or because it was cut.
+enum How {
+    Ended(Ended),
+    Cut(Cut),
+}
+
+/// Asks the policy, and logs a refusal before it is told.
+async fn permit(bastion: &Bastion, wanted: Wanted) -> Result<Permitted, Refusal> {
+    let (wanted, refused) = match access::permit(bastion, wanted).await {
+        Ok(permitted) => return Ok(permitted),
+        Err(refused) => refused,
+    };
+    let refusal = match &refused {
+        Refused::NoTarget => refusal(bastion, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
+        Refused::Denied(denial) => {
+            let told = format!("{} [{}]", denial.told(), denial.told_code());
+            refusal(bastion, denial.code(), told, denial.to_string())
+        }
+        Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
+    };
+    let mut event = wanted.event(bastion, "access.denied");
+    refusal.describe(&mut event);
+    // A refusal stands also when it cannot be logged.
+    let _ = bastion.audit.note(event).await;
+    Err(refusal)
+}
+
+/// A channel that was decided before something changed is decided once more, now that it is listed and can be cut.
+async fn settled(bastion: &Bastion, generation: u64, recorded: Recorded) -> Result<Recorded, Refusal> {
+    if bastion.live.generation() == generation {
+        return Ok(recorded);
+    }
+    let permitted = recorded.permitted();
+    let (target, account) = (permitted.target().as_str().to_owned(), permitted.account().clone());
+    let again = access::decide(bastion, permitted.authenticated(), &target, Some(&account), permitted.kind()).await;
+    match again {
+        Ok(_) => Ok(recorded),
+        Err(_) => match sealed(bastion, recorded, How::Cut(Cut::NoLongerPermitted)).await {
+            Err(refusal) => Err(refusal),
+            Ok(()) => Err(refusal(bastion, Cut::NoLongerPermitted.code(), Cut::NoLongerPermitted.told().into(), String::new())),
+        },
+    }
+}
+
+/// Carries the channel until it ends by itself, is cut, or its time is up.
+async fn relayed(
+    bastion: &Bastion,
+    connection: &Connection,
+    session: &Session,
+    connected: &mut Connected,
+    ingress: &mut impl Ingress,
+) -> How {
+    let (recorded, leg) = connected.parts();
+    let permitted = recorded.permitted();
+    let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
+    let limits = Limits { cut: connection.cutter.ending().clone(), idle };
+    let deadline = session.deadline(permitted.permit().ends());
+    let tape = recorded.tape().clone();
+    tokio::select! {
+        ended = relay::run(ingress, leg, tape.as_ref(), &limits) => match ended {
+            Ended::Cut => How::Cut(connection.cutter.why().unwrap_or(Cut::Killed)),
+            Ended::Idle => How::Cut(Cut::Idle),
+            ended => How::Ended(ended),
+        },
+        () = reached(bastion, deadline) => How::Cut(Cut::TimeUp),
+    }
+}
+
+async fn reached(bastion: &Bastion, deadline: Option<Timestamp>) {
+    let Some(deadline) = deadline else { return std::future::pending().await };
+    // The wall clock may jump: it is looked at again now and then.
+    loop {
+        let left = Duration::try_from(deadline.duration_since(bastion.clock.now())).unwrap_or_default();
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+    }
+}
+
+/// Seals the recording with how the channel ended; the refusal is for the operator who is still there to read it.
+async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), Refusal> {
+    let mut detail = Map::new();
+    let (outcome, told) = match how {
+        How::Cut(cut) => {
+            let outcome = Outcome::Refused { code: cut.code().into(), reason: cut.told().into() };
+            (outcome, Some((cut.code(), cut.told())))
+        }
+        How::Ended(Ended::Finished { status, signal }) => {
+            detail.insert("exit".into(), status.into());
+            detail.insert("signal".into(), signal.into());
+            (Outcome::Ok, None)
+        }
+        How::Ended(Ended::Unrecorded(why)) => {
+            let outcome = Outcome::Failed { code: Some("RECORD-001".into()), reason: why.to_string() };
+            (outcome, Some(("RECORD-001", NOT_RECORDED)))
+        }
+        How::Ended(Ended::TargetGone) => {
+            let reason = "the target's connection ended before the program did".to_owned();
+            (Outcome::Failed { code: Some("TARGET-002".into()), reason }, Some(("TARGET-002", TARGET_GONE)))
+        }
+        How::Ended(Ended::OperatorGone | Ended::Cut | Ended::Idle) => {
+            detail.insert("operator_gone".into(), true.into());
+            (Outcome::Ok, None)
+        }
+    };
+    let cause = match &outcome {
+        Outcome::Refused { reason, .. } | Outcome::Failed { reason, .. } => reason.clone(),
+        Outcome::Ok => String::new(),
+    };
+    let refusal = told.map(|(code, told)| refusal(bastion, code, told.to_owned(), cause));
+    if let Some(refusal) = &refusal {
+        detail.insert("ref".into(), refusal.reference().to_string().into());
+    }
+    if let Err(why) = recorded.seal(bastion, outcome, detail).await {
+        tracing::error!(%why, "a recording was not sealed; it is recovered at the next start");
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
+/// A target that was not reached: the recording says so and is sealed.
+async fn unreached(bastion: &Bastion, unconnected: Unconnected) -> Refusal {
+    let Unconnected { recorded, why } = unconnected;
+    let refusal = refusal(bastion, why.code(), why.told().to_owned(), why.to_string());
+    let outcome = Outcome::Failed { code: Some(why.code().into()), reason: why.to_string() };
+    let mut detail: Map<String, Value> = Map::new();
+    detail.insert("ref".into(), refusal.reference().to_string().into());
+    if let Err(why) = recorded.seal(bastion, outcome, detail).await {
+        tracing::error!(%why, "a recording was not sealed; it is recovered at the next start");
+    }
+    refusal
+}
+
+fn unrecorded(bastion: &Bastion, why: &dyn std::error::Error) -> Refusal {
+    let refusal = refusal(bastion, "RECORD-001", NOT_RECORDED.to_owned(), why.to_string());
+    tracing::error!(%why, reference = %refusal.reference(), "a channel did not begin because it cannot be recorded");
+    refusal
+}
+
+fn refusal(bastion: &Bastion, code: &'static str, told: String, cause: String) -> Refusal {
+    Refusal::new(code, told, cause, bastion.ids.reference(bastion.clock.now()))
+}

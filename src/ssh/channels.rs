@@ -1,0 +1,212 @@
+//! The channels of one connection before and while they run: what was asked for, the inlets, the windows.
+//! Never lets one channel ask twice, and never keeps more of a request than its bounds allow.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelId, ChannelWriteHalf, Sig};
+use tokio_util::sync::CancellationToken;
+
+use super::flow::{Pace, Violation, Windows};
+use super::inlet::{Flood, FromInlet, Inlet};
+use super::outlet::Operator;
+use crate::channel::{Asked, FromOperator, Size, Start, Terminal};
+
+/// Longest command, in bytes: the longest single argument Linux takes.
+const COMMAND: usize = 128 << 10;
+/// Longest subsystem name, in bytes.
+const SUBSYSTEM: usize = 64;
+/// Longest `TERM`, in bytes.
+const TERM: usize = 64;
+/// Variables of one channel.
+const VARIABLES: usize = 64;
+/// Longest value of a variable, in bytes.
+const VALUE: usize = 1024;
+/// Longest name of a signal.
+const SIGNAL: usize = 64;
+
+/// The peer does what no client does; the connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken;
+
+impl From<Violation> for Broken {
+    fn from(_: Violation) -> Self {
+        Self
+    }
+}
+
+impl From<Flood> for Broken {
+    fn from(_: Flood) -> Self {
+        Self
+    }
+}
+
+struct Slot {
+    inlet: Arc<Inlet>,
+    /// `None` once something runs.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    half: ChannelWriteHalf<Msg>,
+    terminal: Option<Terminal>,
+    environment: Vec<(String, String)>,
+}
+
+/// All channels of one connection.
+pub(super) struct Channels {
+    slots: HashMap<ChannelId, Slot>,
+    windows: Windows,
+    gone: CancellationToken,
+    max: usize,
+}
+
+impl Channels {
+    pub(super) fn new(pace: Arc<Pace>, gone: CancellationToken, max: usize) -> Self {
+        Self { slots: HashMap::new(), windows: Windows::new(pace), gone, max }
+    }
+
+    /// A new channel; `false` when there are too many.
+    pub(super) fn open(&mut self, channel: Channel<Msg>) -> bool {
+        if self.slots.len() >= self.max {
+            return false;
+        }
+        let id = channel.id();
+        // Without a read half russh's loop never waits for us: data comes by the callbacks alone.
+        let (read, half) = channel.split();
+        drop(read);
+        let inlet = Arc::new(Inlet::default());
+        self.windows.open(id, inlet.clone());
+        let waiting = Waiting { half, terminal: None, environment: Vec::new() };
+        self.slots.insert(id, Slot { inlet, waiting: Some(waiting) });
+        true
+    }
+
+    /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
+    /// more than the bounds allow.
+    pub(super) fn begin(&mut self, channel: ChannelId, start: Start, handle: Handle) -> Option<(Asked, Operator)> {
+        let within = match &start {
+            Start::Shell => true,
+            Start::Exec(command) => command.len() <= COMMAND,
+            Start::Subsystem(name) => name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic()),
+        };
+        let slot = self.slots.get_mut(&channel)?;
+        if !within {
+            return None;
+        }
+        let Waiting { half, terminal, environment } = slot.waiting.take()?;
+        let from = FromInlet::new(slot.inlet.clone(), self.gone.clone());
+        let operator = Operator::new(from, half, handle, self.gone.clone());
+        Some((Asked { start, terminal, environment }, operator))
+    }
+
+    /// Keeps the terminal asked for; `false` when it is too late, the second, or out of bounds.
+    pub(super) fn terminal(&mut self, channel: ChannelId, term: &str, size: Size, modes: Vec<(u8, u32)>) -> bool {
+        let Some(waiting) = self.waiting(channel) else { return false };
+        let within = term.len() <= TERM && term.bytes().all(|byte| byte.is_ascii_graphic());
+        if !within || waiting.terminal.is_some() {
+            return false;
+        }
+        waiting.terminal = Some(Terminal { term: term.to_owned(), size, modes });
+        true
+    }
+
+    /// Keeps a variable of the allow-list; `false` for every other.
+    pub(super) fn variable(&mut self, channel: ChannelId, name: &str, value: &str) -> bool {
+        let Some(waiting) = self.waiting(channel) else { return false };
+        let within = value.len() <= VALUE && !value.chars().any(char::is_control);
+        if !allowed(name) || !within || waiting.environment.len() >= VARIABLES {
+            return false;
+        }
+        waiting.environment.push((name.to_owned(), value.to_owned()));
+        true
+    }
+
+    pub(super) fn data(&mut self, channel: ChannelId, data: &[u8]) -> Result<(), Broken> {
+        self.windows.arrived(channel, data.len())?;
+        if let Some(slot) = self.slots.get(&channel) {
+            slot.inlet.data(data);
+        }
+        Ok(())
+    }
+
+    /// Data that means nothing here: only its place in the window counts.
+    pub(super) fn forget(&mut self, channel: ChannelId, bytes: usize) -> Result<(), Broken> {
+        Ok(self.windows.arrived(channel, bytes)?)
+    }
+
+    pub(super) fn granted(&mut self, channel: ChannelId, current: u32) -> u32 {
+        self.windows.granted(channel, current)
+    }
+
+    pub(super) fn resize(&mut self, channel: ChannelId, size: Size) -> Result<(), Broken> {
+        let Some(slot) = self.slots.get_mut(&channel) else { return Ok(()) };
+        match &mut slot.waiting {
+            Some(waiting) => {
+                if let Some(terminal) = &mut waiting.terminal {
+                    terminal.size = size;
+                }
+                Ok(())
+            }
+            None => Ok(slot.inlet.control(FromOperator::Resize(size))?),
+        }
+    }
+
+    pub(super) fn signal(&mut self, channel: ChannelId, signal: &Sig) -> Result<(), Broken> {
+        let name = match signal {
+            Sig::Custom(name) => name.clone(),
+            known => format!("{known:?}"),
+        };
+        let within = name.len() <= SIGNAL && name.bytes().all(|byte| byte.is_ascii_graphic());
+        match self.slots.get(&channel) {
+            Some(slot) if within && slot.waiting.is_none() => {
+                Ok(slot.inlet.control(FromOperator::Signal(name))?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn eof(&mut self, channel: ChannelId) -> Result<(), Broken> {
+        match self.slots.get(&channel) {
+            Some(slot) if !slot.inlet.ended() => Ok(slot.inlet.control(FromOperator::Eof)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The operator closed the channel: whatever runs is told, whatever waits is forgotten.
+    pub(super) fn close(&mut self, channel: ChannelId) {
+        self.windows.close(channel);
+        if let Some(slot) = self.slots.remove(&channel) {
+            // A flooded inlet needs no further word: its connection is ending.
+            let _ = slot.inlet.control(FromOperator::Close);
+        }
+    }
+
+    fn waiting(&mut self, channel: ChannelId) -> Option<&mut Waiting> {
+        self.slots.get_mut(&channel)?.waiting.as_mut()
+    }
+}
+
+/// Variables that cannot change what a program runs or loads.
+fn allowed(name: &str) -> bool {
+    matches!(name, "LANG" | "TERM" | "COLORTERM" | "GIT_PROTOCOL")
+        || name.strip_prefix("LC_").is_some_and(|rest| {
+            (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_variables_that_cannot_change_what_runs_are_passed_on() {
+        for good in ["LANG", "LC_ALL", "LC_TIME", "TERM", "COLORTERM", "GIT_PROTOCOL"] {
+            assert!(allowed(good), "{good}");
+        }
+        for bad in ["PATH", "LD_PRELOAD", "BASH_ENV", "LC_", "LC_A=B", "LC_A\nB", "lang", ""] {
+            assert!(!allowed(bad), "{bad}");
+        }
+    }
+}

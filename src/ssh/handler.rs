@@ -1,0 +1,400 @@
+//! russh's callbacks, turned into the phases of one connection: the only place that holds "any phase".
+//! Never decides: login callbacks act only while logging in, channel callbacks only when open, everything else refuses.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use russh::keys::{Certificate, PublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
+use ssh_key::Algorithm;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::channels::{Broken, Channels};
+use super::flow::Pace;
+use super::listener::{Place, Places};
+use super::remediation::Remediation;
+use crate::bastion::Bastion;
+use crate::channel::{Size, Start};
+use crate::live::{Connection, Cutter};
+use crate::login::{Answer, Attempt, Methods, Offer};
+use crate::session;
+
+/// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
+const ANSWERS: usize = 2;
+/// Longest answer to a prompt, in bytes.
+const ANSWER: usize = 1024;
+
+/// What all connections of the door share.
+pub(super) struct Door {
+    bastion: Arc<Bastion>,
+    places: Arc<Places>,
+}
+
+impl Door {
+    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
+        Self { bastion, places: Arc::default() }
+    }
+
+    pub(super) fn bastion(&self) -> &Arc<Bastion> {
+        &self.bastion
+    }
+
+    /// A place for a new connection, while there is one.
+    pub(super) fn enter(&self) -> Option<Place> {
+        let ssh = &self.bastion.config.ssh;
+        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
+    }
+}
+
+/// What the listener keeps of a connection while the handler is russh's.
+pub(super) struct Entrance {
+    bastion: Arc<Bastion>,
+    peer: SocketAddr,
+    handle: Arc<OnceLock<Handle>>,
+    /// Cancelled when the login is finished.
+    pub(super) logged_in: CancellationToken,
+}
+
+impl Entrance {
+    /// Hands over russh's handle, which exists only once the handler is given away.
+    pub(super) fn give(&self, handle: Handle) {
+        let _ = self.handle.set(handle);
+    }
+
+    /// The login took too long.
+    pub(super) async fn overdue(&self) {
+        session::login_overdue(&self.bastion, self.peer).await;
+    }
+}
+
+enum Phase {
+    /// `Accepted` or `Assessed`: see `login`.
+    Login(Box<Attempt>),
+    /// A proven device that may not connect: texts and nothing else.
+    Remediation(Remediation),
+    /// `Authenticated`.
+    Open(Arc<Connection>),
+    Ended,
+}
+
+/// One connection.
+pub(super) struct Handler {
+    bastion: Arc<Bastion>,
+    peer: SocketAddr,
+    phase: Phase,
+    channels: Channels,
+    handle: Arc<OnceLock<Handle>>,
+    kill: CancellationToken,
+    logged_in: CancellationToken,
+    place: Place,
+}
+
+impl Handler {
+    pub(super) fn new(
+        door: &Door,
+        peer: SocketAddr,
+        kill: CancellationToken,
+        pace: Arc<Pace>,
+        place: Place,
+    ) -> (Self, Entrance) {
+        let bastion = door.bastion.clone();
+        let handle = Arc::new(OnceLock::new());
+        let logged_in = CancellationToken::new();
+        let entrance =
+            Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
+        let phase = Phase::Login(Box::new(Attempt::new(bastion.login(), peer)));
+        let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place }, entrance)
+    }
+
+    /// Carries out what the login answered.
+    async fn answer(&mut self, answer: Answer) -> Auth {
+        match answer {
+            Answer::Refuse { methods } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Partial { methods } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
+            }
+            Answer::Ask { instructions, prompt } => Auth::Partial {
+                name: "".into(),
+                instructions: instructions.into(),
+                prompts: vec![(prompt.into(), false)].into(),
+            },
+            Answer::Done => self.open().await,
+            Answer::Remediate => self.remediate(),
+            Answer::Disconnect { text } => {
+                self.disconnect(text);
+                Auth::reject()
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Auth {
+        let Phase::Login(attempt) = std::mem::replace(&mut self.phase, Phase::Ended) else { return Auth::reject() };
+        let Some(authenticated) = attempt.authenticated() else { return Auth::reject() };
+        let cutter = Cutter::new(self.kill.clone());
+        let Some(connection) = session::enter(&self.bastion, authenticated, self.peer, cutter).await else {
+            return Auth::reject();
+        };
+        self.phase = Phase::Open(connection);
+        self.finished();
+        Auth::Accept
+    }
+
+    fn remediate(&mut self) -> Auth {
+        let Phase::Login(attempt) = std::mem::replace(&mut self.phase, Phase::Ended) else { return Auth::reject() };
+        let Some(text) = attempt.remediation() else { return Auth::reject() };
+        self.phase = Phase::Remediation(Remediation::new(text, self.kill.clone()));
+        self.finished();
+        Auth::Accept
+    }
+
+    fn finished(&mut self) {
+        self.logged_in.cancel();
+        self.place.authenticated();
+    }
+
+    fn disconnect(&mut self, text: String) {
+        self.phase = Phase::Ended;
+        let Some(handle) = self.handle.get().cloned() else {
+            self.kill.cancel();
+            return;
+        };
+        // Not awaited here: russh's loop, which would carry it, is waiting for this callback.
+        tokio::spawn(async move {
+            let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, text, String::new()).await;
+        });
+    }
+
+    fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
+        match &mut self.phase {
+            Phase::Open(connection) => {
+                match self.channels.begin(channel, start, session.handle()) {
+                    Some((asked, operator)) => {
+                        let bastion = self.bastion.clone();
+                        tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
+                    }
+                    None => session.channel_failure(channel)?,
+                }
+                Ok(())
+            }
+            Phase::Remediation(remediation) => {
+                match self.channels.begin(channel, start, session.handle()) {
+                    Some((_, operator)) => remediation.show(operator),
+                    None => session.channel_failure(channel)?,
+                }
+                Ok(())
+            }
+            Phase::Login(_) | Phase::Ended => session.channel_failure(channel),
+        }
+    }
+
+    fn may_open_channels(&self) -> bool {
+        match &self.phase {
+            Phase::Open(_) => true,
+            Phase::Remediation(remediation) => remediation.has_room(),
+            Phase::Login(_) | Phase::Ended => false,
+        }
+    }
+}
+
+fn advertised(methods: Methods) -> MethodSet {
+    let mut kinds = Vec::with_capacity(2);
+    if methods.publickey {
+        kinds.push(MethodKind::PublicKey);
+    }
+    if methods.keyboard_interactive {
+        kinds.push(MethodKind::KeyboardInteractive);
+    }
+    MethodSet::from(&kinds[..])
+}
+
+impl From<Broken> for russh::Error {
+    fn from(_: Broken) -> Self {
+        Self::Inconsistent
+    }
+}
+
+impl russh::server::Handler for Handler {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        Ok(self.bastion.config.ssh.banner.clone())
+    }
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        Ok(Auth::reject())
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        let Phase::Login(attempt) = &self.phase else { return Ok(Auth::reject()) };
+        Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
+            Offer::Sign => Auth::Accept,
+            Offer::Refuse { methods } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+        })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        self.proved(user, key.public_key, key.algorithm).await
+    }
+
+    async fn auth_openssh_certificate(&mut self, _: &str, _: &Certificate) -> Result<Auth, russh::Error> {
+        Ok(Auth::reject())
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = match response {
+            None => attempt.prompt(user).await,
+            Some(response) => {
+                let answers: Vec<Zeroizing<Vec<u8>>> = response
+                    .take(ANSWERS)
+                    .map(|answer| Zeroizing::new(answer.iter().copied().take(ANSWER + 1).collect()))
+                    .collect();
+                attempt.answers(user, answers).await
+            }
+        };
+        Ok(self.answer(answer).await)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if self.may_open_channels() && self.channels.open(channel) {
+            reply.accept().await;
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        Ok(self.channels.data(channel, data)?)
+    }
+
+    async fn extended_data(&mut self, channel: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
+        Ok(self.channels.forget(channel, data.len())?)
+    }
+
+    fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
+        self.channels.granted(channel, current)
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        Ok(self.channels.eof(channel)?)
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.channels.close(channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let size = Size { columns, rows, width, height };
+        let modes = modes.iter().map(|&(mode, value)| (mode as u8, value)).collect();
+        if self.channels.terminal(channel, term, size, modes) {
+            session.channel_success(channel)
+        } else {
+            session.channel_failure(channel)
+        }
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if self.channels.variable(channel, name, value) {
+            session.channel_success(channel)
+        } else {
+            session.channel_failure(channel)
+        }
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        self.begin(channel, Start::Shell, session)
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        self.begin(channel, Start::Exec(bytes::Bytes::copy_from_slice(data)), session)
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+        self.begin(channel, Start::Subsystem(name.to_owned()), session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        Ok(self.channels.resize(channel, Size { columns, rows, width, height })?)
+    }
+
+    async fn signal(&mut self, channel: ChannelId, signal: Sig, _: &mut Session) -> Result<(), russh::Error> {
+        Ok(self.channels.signal(channel, &signal)?)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+        session.channel_failure(channel)?;
+        Ok(false)
+    }
+}
+
+impl Handler {
+    async fn proved(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Result<Auth, russh::Error> {
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = attempt.proved(user, key, algorithm).await;
+        Ok(self.answer(answer).await)
+    }
+}
+
+impl Drop for Handler {
+    /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
+    fn drop(&mut self) {
+        self.kill.cancel();
+        if let Phase::Open(connection) = std::mem::replace(&mut self.phase, Phase::Ended) {
+            tokio::spawn(session::leave(self.bastion.clone(), connection));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What an operator sends on one channel, queued between russh's callbacks and the relay.
+//! Never waits on the side of the callbacks, for russh has one loop for all channels; its bound is kept by `flow`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::{FromOperator, SMALL, Source};
+
+/// Packets up to this size are put together, so that single bytes do not cost a queue entry each.
+const TINY: usize = 4096;
+/// How large packets that are put together may become.
+const TOGETHER: usize = 32 << 10;
+/// Control messages (resizes, signals) that may wait on one channel; more than a person or a tool ever sends.
+const CONTROLS: usize = 256;
+
+/// The queue of one channel.
+#[derive(Debug, Default)]
+pub(super) struct Inlet {
+    queue: Mutex<Queue>,
+    queued: AtomicUsize,
+    ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    controls: usize,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Data(BytesMut),
+    Control(FromOperator),
+}
+
+/// Too many control messages wait: the operator's program is broken or hostile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flood;
+
+impl Inlet {
+    /// Takes data as it came. A packet of zero bytes says nothing and is dropped.
+    pub(super) fn data(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        let mut queue = self.lock();
+        match queue.waiting.back_mut() {
+            Some(Waiting::Data(last)) if bytes.len() < TINY && last.len() + bytes.len() <= TOGETHER => {
+                last.extend_from_slice(bytes);
+            }
+            _ => queue.waiting.push_back(Waiting::Data(BytesMut::from(bytes))),
+        }
+        wake(queue);
+    }
+
+    /// Takes a message without content.
+    pub(super) fn control(&self, message: FromOperator) -> Result<(), Flood> {
+        if matches!(message, FromOperator::Eof | FromOperator::Close) {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        let mut queue = self.lock();
+        if queue.controls >= CONTROLS {
+            return Err(Flood);
+        }
+        queue.controls += 1;
+        self.queued.fetch_add(SMALL, Ordering::Relaxed);
+        queue.waiting.push_back(Waiting::Control(message));
+        wake(queue);
+        Ok(())
+    }
+
+    /// Bytes that have come and have not yet been carried to the target.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Whether the operator has said that no more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn poll_next(&self, context: &Context<'_>) -> Poll<FromOperator> {
+        let mut queue = self.lock();
+        match queue.waiting.pop_front() {
+            Some(Waiting::Data(bytes)) => Poll::Ready(FromOperator::Data(bytes.freeze())),
+            Some(Waiting::Control(message)) => {
+                queue.controls -= 1;
+                Poll::Ready(message)
+            }
+            None => {
+                // A burst must not keep its room for the rest of the channel's life.
+                queue.waiting.shrink_to(16);
+                queue.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The relay's end of an inlet: ends when the connection does.
+#[derive(Debug)]
+pub(super) struct FromInlet {
+    inlet: Arc<Inlet>,
+    gone: CancellationToken,
+}
+
+impl FromInlet {
+    pub(super) fn new(inlet: Arc<Inlet>, gone: CancellationToken) -> Self {
+        Self { inlet, gone }
+    }
+}
+
+impl Source for FromInlet {
+    type Item = FromOperator;
+
+    async fn next(&mut self) -> Option<FromOperator> {
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => None,
+            message = poll_fn(|context| self.inlet.poll_next(context)) => Some(message),
+        }
+    }
+
+    fn settle(&self, size: usize) {
+        self.inlet.queued.fetch_sub(size, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[tokio::test]
+    async fn small_packets_come_out_together_and_in_order_with_what_stood_between() {
+        let inlet = Arc::new(Inlet::default());
+        inlet.data(b"a");
+        inlet.data(b"b");
+        inlet.control(FromOperator::Signal("INT".into())).unwrap();
+        inlet.data(b"c");
+        inlet.control(FromOperator::Eof).unwrap();
+        assert_eq!(inlet.queued(), 3 + 2 * SMALL);
+        let mut source = FromInlet::new(inlet.clone(), CancellationToken::new());
+        let mut came = Vec::new();
+        for _ in 0..4 {
+            let message = source.next().await.unwrap();
+            source.settle(message.size());
+            came.push(message);
+        }
+        let data = |text: &'static str| FromOperator::Data(Bytes::from_static(text.as_bytes()));
+        assert_eq!(came, [data("ab"), FromOperator::Signal("INT".into()), data("c"), FromOperator::Eof]);
+        assert_eq!(inlet.queued(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_ends_the_inlet() {
+        let gone = CancellationToken::new();
+        let mut source = FromInlet::new(Arc::new(Inlet::default()), gone.clone());
+        gone.cancel();
+        assert_eq!(source.next().await, None);
+    }
+
+    #[test]
+    fn a_flood_of_control_messages_is_named() {
+        let inlet = Inlet::default();
+        let resize = || FromOperator::Signal("WINCH".into());
+        for _ in 0..CONTROLS {
+            inlet.control(resize()).unwrap();
+        }
+        assert_eq!(inlet.control(resize()), Err(Flood));
+    }
+}

@@ -1,0 +1,14 @@
+//! The operators' door: accepts connections and turns what russh calls back into the phases of a connection.
+//! Never decides anything by itself and never knows the web.
+
+mod algorithms;
+mod channels;
+mod flow;
+mod handler;
+mod inlet;
+mod listener;
+mod outlet;
+mod remediation;
+mod stream;
+
+pub use listener::{ServeError, serve};

@@ -1,0 +1,105 @@
+//! What an operator is shown on one channel: russh's write half and handle, as the relay's `Sink`, and the words of a refusal.
+//! Never used inside a callback of the same connection, for it waits for the operator's window.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::{Handle, Msg};
+use russh::{ChannelWriteHalf, Sig};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::inlet::FromInlet;
+use crate::channel::{FromTarget, Gone, Ingress, Sink};
+
+/// Exit status of a channel that Bartizan refused or ended.
+const REFUSED: u32 = 254;
+/// How long an operator who does not read is given for the last words.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// The operator's side of one channel.
+pub(super) struct Operator {
+    from: FromInlet,
+    to: Outlet,
+}
+
+/// What the operator is shown.
+pub(super) struct Outlet {
+    half: ChannelWriteHalf<Msg>,
+    handle: Handle,
+    gone: CancellationToken,
+}
+
+impl Operator {
+    pub(super) fn new(from: FromInlet, half: ChannelWriteHalf<Msg>, handle: Handle, gone: CancellationToken) -> Self {
+        Self { from, to: Outlet { half, handle, gone } }
+    }
+}
+
+impl Ingress for Operator {
+    type From = FromInlet;
+    type To = Outlet;
+
+    fn split(&mut self) -> (&mut FromInlet, &mut Outlet) {
+        (&mut self.from, &mut self.to)
+    }
+
+    async fn accept(&mut self) {
+        let accepting = self.to.handle.channel_success(self.to.half.id());
+        tokio::select! {
+            _ = accepting => {}
+            () = self.to.gone.cancelled() => {}
+        }
+    }
+
+    async fn dismiss(&mut self, words: &str) {
+        let text = Bytes::from(format!("{words}\n").replace('\n', "\r\n"));
+        let _ = timeout(LAST_WORDS, async {
+            self.to.put(FromTarget::Stderr(text)).await?;
+            self.to.put(FromTarget::ExitStatus(REFUSED)).await?;
+            self.to.put(FromTarget::Eof).await
+        })
+        .await;
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        let _ = timeout(LAST_WORDS, self.to.put(FromTarget::Close)).await;
+    }
+}
+
+impl Sink for Outlet {
+    type Item = FromTarget;
+
+    async fn put(&mut self, item: FromTarget) -> Result<(), Gone> {
+        let gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => Err(Gone),
+            sent = self.send(item) => sent,
+        }
+    }
+}
+
+impl Outlet {
+    async fn send(&mut self, item: FromTarget) -> Result<(), Gone> {
+        let sent = match item {
+            FromTarget::Data(bytes) => self.half.data_bytes(bytes).await,
+            FromTarget::Stderr(bytes) => self.half.extended_data_bytes(1, bytes).await,
+            FromTarget::Eof => self.half.eof().await,
+            FromTarget::ExitStatus(status) => self.half.exit_status(status).await,
+            FromTarget::Close => self.half.close().await,
+            FromTarget::ExitSignal { signal, core_dumped, message } => {
+                // The write half knows no exit-signal; the handle's queue is the same, so the order is kept.
+                let id = self.half.id();
+                let signal = Sig::Custom(signal);
+                return self
+                    .handle
+                    .exit_signal_request(id, signal, core_dumped, message, String::new())
+                    .await
+                    .map_err(|()| Gone);
+            }
+        };
+        sent.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,182 @@
+//! What lasts: one SQLite file behind a concrete `Store`, one file a noun, and the only place that names sqlx.
+//! It decides nothing, knows no secret in the clear and no clock: every time is milliseconds since 1970 UTC from its caller.
+
+mod authenticators;
+mod bundles;
+mod devices;
+mod error;
+mod memory;
+mod meta;
+mod operator_keys;
+mod operators;
+mod recordings;
+mod sessions;
+mod throttle;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+pub use authenticators::Totp;
+pub use bundles::{BundleFile, StoredBundle};
+pub use devices::{Device, DeviceState, NewDevice};
+pub use error::StoreError;
+pub use memory::{MINUTE_USES_MAX, Memory, Remembered, USES_MAX};
+pub use operator_keys::{NewKey, OperatorKey};
+pub use operators::{NewOperator, Operator, OperatorState};
+pub use recordings::{NewRecording, Recording, RecordingEnd, RecordingFilter, RecordingState};
+pub use sessions::{NewSession, Session, SessionEnd, SessionFilter};
+pub use throttle::{DISABLED_AT, FREE_TRIES, StepTaken, Try};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+
+/// How many rows a list gives at most, whatever was asked.
+pub const LIST_MAX: u32 = 10_000;
+
+/// The database of one bastion. Cheap to clone: all clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the file, makes it (mode 0600) where there is none, and brings its schema up to this version's.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] when a later version has been here; [`StoreError::Open`] when the file cannot be used.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Self::migrated(pool).await
+    }
+
+    /// A database that lives as long as this value, with the same schema and the same code.
+    ///
+    /// # Errors
+    /// When memory or the schema fail.
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        // Every SQLite connection to memory is a database of its own: exactly one, kept for ever.
+        let pool = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(true))
+            .await?;
+        Self::migrated(pool).await
+    }
+
+    /// Reads every page and checks it. The answer is `None` when all is well, else SQLite's first complaint.
+    ///
+    /// # Errors
+    /// When the database cannot be read at all.
+    pub async fn complaint(&self) -> Result<Option<String>, StoreError> {
+        let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
+        Ok((answer != "ok").then_some(answer))
+    }
+
+    /// Writes what is in the write-ahead file into the database and closes. Later calls fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn migrated(pool: SqlitePool) -> Result<Self, StoreError> {
+        MIGRATIONS.run(&pool).await.map_err(|source| match source {
+            MigrateError::VersionMissing(found) => StoreError::Newer { found, ours: newest() },
+            other => StoreError::Migrate(other),
+        })?;
+        Ok(Self { pool })
+    }
+
+    /// A transaction that holds the write lock from its first moment, so that it never fails half-way for having read
+    /// before another wrote.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// SQLite would make the file as open as the umask allows, and gives its mode to the files beside it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_new_file_is_private_and_keeps_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bartizan.db");
+        let store = Store::open(&path).await.unwrap();
+        store.set_meta("node", "n-1").await.unwrap();
+        for name in ["bartizan.db", "bartizan.db-wal"] {
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        store.close().await;
+        let again = Store::open(&path).await.unwrap();
+        assert_eq!(again.meta("node").await.unwrap().as_deref(), Some("n-1"));
+        assert_eq!(again.complaint().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_file_is_opened_for_durability() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bartizan.db")).await.unwrap();
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.pool).await.unwrap();
+        let foreign: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&store.pool).await.unwrap();
+        assert_eq!((journal.as_str(), synchronous, foreign), ("wal", 2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_schema_of_a_later_version_is_refused_with_a_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bartizan.db");
+        let store = Store::open(&path).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'from later', TRUE, x'00', 0)",
+        )
+        .execute(&store.pool)
+        .await
+        .unwrap();
+        store.close().await;
+        let refused = Store::open(&path).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { found: 9999, .. }), "{refused}");
+        assert!(refused.to_string().contains("newer version of bartizan"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bartizan.db");
+        let text = "this is a letter to my aunt, not a database\n".repeat(200);
+        std::fs::write(&path, &text).unwrap();
+        assert!(Store::open(&path).await.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}

@@ -1,0 +1,155 @@
+//! Flow control of the target's leg: stops reading from the target's socket while too much waits for the operator.
+//! Never touches what is written, so timers, keepalives and uploads go on while the gate is closed.
+//!
+//! russh gives window back when data arrives, whatever has become of it. So the only brake is the socket: above
+//! [`HIGH`] bytes queued it is not read, below [`LOW`] it is read again, and TCP tells the target to wait.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const HIGH: usize = 2 << 20;
+const LOW: usize = 1 << 20;
+/// What a queued message costs besides its bytes: a peer that sends single bytes is held to the same memory.
+const OVERHEAD: usize = 160;
+
+/// Counts what has come from a target and has not yet gone to the operator.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    queued: AtomicUsize,
+    /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
+    upload_waits: AtomicBool,
+    open_for_good: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// `bytes` have arrived.
+    pub(super) fn arrived(&self, bytes: usize) {
+        self.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
+    }
+
+    /// `bytes` that had arrived have gone on.
+    pub(super) fn gone(&self, bytes: usize) {
+        let before = self.queued.fetch_sub(bytes + OVERHEAD, Ordering::SeqCst);
+        if before.saturating_sub(bytes + OVERHEAD) <= LOW {
+            self.wake();
+        }
+    }
+
+    /// An upload waits, or waits no longer.
+    pub(super) fn upload_waits(&self, waits: bool) {
+        self.upload_waits.store(waits, Ordering::SeqCst);
+        if waits {
+            self.wake();
+        }
+    }
+
+    /// The relay has ended: lets everything in, so that the connection's loop sees the end.
+    pub(super) fn open(&self) {
+        self.open_for_good.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn closed(&self) -> bool {
+        let high = if self.upload_waits.load(Ordering::SeqCst) { 2 * HIGH } else { HIGH };
+        self.queued.load(Ordering::SeqCst) > high && !self.open_for_good.load(Ordering::SeqCst)
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
+        if !self.closed() {
+            return Poll::Ready(());
+        }
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        // Asked again: the last byte may have gone between the question and the waker's arrival.
+        if self.closed() { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+/// A stream that is read only while its gate is open.
+#[derive(Debug)]
+pub(super) struct Gated<S> {
+    stream: S,
+    gate: Arc<Gate>,
+}
+
+impl<S> Gated<S> {
+    pub(super) fn new(stream: S, gate: Arc<Gate>) -> Self {
+        Self { stream, gate }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        std::task::ready!(self.gate.poll_open(context));
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn reading_stops_above_the_high_mark_and_goes_on_below_the_low_one() {
+        let (mut far, near) = tokio::io::duplex(64);
+        let gate = Arc::new(Gate::default());
+        let mut gated = Gated::new(near, gate.clone());
+        far.write_all(b"x").await.unwrap();
+        gate.arrived(HIGH);
+        let reading = tokio::spawn(async move { gated.read_u8().await });
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished());
+        gate.gone(HIGH);
+        assert_eq!(reading.await.unwrap().unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_waiting_upload_lets_a_bounded_amount_more_in() {
+        let gate = Gate::default();
+        gate.arrived(HIGH);
+        assert!(gate.closed());
+        gate.upload_waits(true);
+        assert!(!gate.closed());
+        gate.arrived(HIGH);
+        assert!(gate.closed());
+    }
+
+    #[test]
+    fn an_ended_relay_opens_the_gate_for_good() {
+        let gate = Gate::default();
+        gate.arrived(4 * HIGH);
+        gate.open();
+        assert!(!gate.closed());
+    }
+}

@@ -1,0 +1,157 @@
+//! The target's side of a running channel: russh's two halves of it, as the relay's `Egress`.
+//! Never opens or asks anything: that is over when a `Leg` exists.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+
+use super::gate::Gate;
+use crate::channel::{Egress, FromOperator, FromTarget, Gone, Sink, Source};
+
+/// Longest text of a target about a signal that is passed on, in characters.
+const WORDS: usize = 256;
+/// Longest name of a signal (RFC 4254 section 6.10 has none over four; extensions bear a domain).
+const SIGNAL_NAME: usize = 64;
+
+/// A channel on which the target has accepted the request.
+pub struct Leg {
+    from: FromLeg,
+    to: ToLeg,
+}
+
+/// What the target says.
+pub struct FromLeg {
+    /// What came between the request and its answer.
+    early: VecDeque<FromTarget>,
+    half: ChannelReadHalf,
+    gate: Arc<Gate>,
+}
+
+/// What the target is told.
+pub struct ToLeg {
+    half: ChannelWriteHalf<Msg>,
+    gate: Arc<Gate>,
+}
+
+impl Leg {
+    pub(super) fn new(
+        half: ChannelReadHalf,
+        write: ChannelWriteHalf<Msg>,
+        gate: Arc<Gate>,
+        early: VecDeque<FromTarget>,
+    ) -> Self {
+        Self { from: FromLeg { early, half, gate: gate.clone() }, to: ToLeg { half: write, gate } }
+    }
+}
+
+impl Egress for Leg {
+    type From = FromLeg;
+    type To = ToLeg;
+
+    fn split(&mut self) -> (&mut FromLeg, &mut ToLeg) {
+        (&mut self.from, &mut self.to)
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        // A closed gate would leave the connection's loop waiting for input that nobody will take.
+        self.to.gate.open();
+    }
+}
+
+impl Source for FromLeg {
+    type Item = FromTarget;
+
+    async fn next(&mut self) -> Option<FromTarget> {
+        if let Some(early) = self.early.pop_front() {
+            return Some(early);
+        }
+        loop {
+            if let Some(message) = read(self.half.wait().await?, &self.gate) {
+                return Some(message);
+            }
+        }
+    }
+
+    fn settle(&self, size: usize) {
+        self.gate.gone(size);
+    }
+}
+
+/// What a message of russh means here; `None` for those that say nothing to an operator.
+pub(super) fn read(message: ChannelMsg, gate: &Gate) -> Option<FromTarget> {
+    let message = match message {
+        // Counted by the handler as it arrived.
+        ChannelMsg::Data { data } => return Some(FromTarget::Data(data)),
+        ChannelMsg::ExtendedData { data, ext: 1 } => return Some(FromTarget::Stderr(data)),
+        // RFC 4254 section 5.2 defines stderr alone.
+        ChannelMsg::ExtendedData { data, .. } => {
+            gate.gone(data.len());
+            return None;
+        }
+        ChannelMsg::Eof => FromTarget::Eof,
+        ChannelMsg::Close => FromTarget::Close,
+        ChannelMsg::ExitStatus { exit_status } => FromTarget::ExitStatus(exit_status),
+        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => FromTarget::ExitSignal {
+            signal: signal_word(&signal_name),
+            core_dumped,
+            message: error_message.chars().filter(|c| !c.is_control()).take(WORDS).collect(),
+        },
+        _ => return None,
+    };
+    gate.arrived(message.size());
+    Some(message)
+}
+
+impl Sink for ToLeg {
+    type Item = FromOperator;
+
+    async fn put(&mut self, item: FromOperator) -> Result<(), Gone> {
+        let sent = match item {
+            FromOperator::Data(bytes) => {
+                self.gate.upload_waits(true);
+                let sent = self.half.data_bytes(bytes).await;
+                self.gate.upload_waits(false);
+                sent
+            }
+            FromOperator::Resize(size) => {
+                self.half.window_change(size.columns, size.rows, size.width, size.height).await
+            }
+            FromOperator::Signal(name) => self.half.signal(signal(&name)).await,
+            FromOperator::Eof => self.half.eof().await,
+            FromOperator::Close => self.half.close().await,
+        };
+        sent.map_err(|_| Gone)
+    }
+}
+
+/// The name of a signal without `SIG` (RFC 4254 section 6.10).
+fn signal_word(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => {
+            name.chars().filter(char::is_ascii_graphic).take(SIGNAL_NAME).collect()
+        }
+        known => format!("{known:?}"),
+    }
+}
+
+fn signal(name: &str) -> Sig {
+    match name {
+        "ABRT" => Sig::ABRT,
+        "ALRM" => Sig::ALRM,
+        "FPE" => Sig::FPE,
+        "HUP" => Sig::HUP,
+        "ILL" => Sig::ILL,
+        "INT" => Sig::INT,
+        "KILL" => Sig::KILL,
+        "PIPE" => Sig::PIPE,
+        "QUIT" => Sig::QUIT,
+        "SEGV" => Sig::SEGV,
+        "TERM" => Sig::TERM,
+        "USR1" => Sig::USR1,
+        other => Sig::Custom(other.to_owned()),
+    }
+}

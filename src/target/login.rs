@@ -1,0 +1,166 @@
+//! Logs in to a target with a certificate that was made for this session and lives for two minutes.
+//! Never shows a target anything of the operator's: no password, no key, no code, whatever the target asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use keys::{Allow, SessionCertificate, SessionLogin};
+use policy::AccountName;
+use russh::client::{AuthResult, DisconnectReason, Handle, Session};
+use russh::keys::PublicKeyOrCertificate;
+use russh::keys::agent::AgentIdentity;
+use russh::keys::ssh_encoding::Encode;
+use russh::{ChannelId, auth};
+use ssh_key::{HashAlg, PublicKey};
+
+use super::ConnectError;
+use super::gate::Gate;
+use super::hostkey::{KnownHost, Stranger};
+use crate::bastion::Bastion;
+
+/// How long a login certificate is valid, in seconds.
+const VALID: u64 = 120;
+/// How far a target's clock may be behind ours, in seconds.
+const BEHIND: u64 = 60;
+
+/// What a login certificate is made for.
+pub(super) struct Purpose<'a> {
+    pub(super) account: &'a AccountName,
+    /// Shown in the target's own log: session and operator.
+    pub(super) key_id: String,
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) now: Timestamp,
+}
+
+/// A certificate and the key that signs with it, which stays in `keys`.
+pub(super) fn certify(bastion: &Bastion, purpose: &Purpose<'_>) -> Result<SessionLogin, ConnectError> {
+    let now = u64::try_from(purpose.now.as_second()).unwrap_or(0);
+    let wanted = SessionCertificate {
+        account: purpose.account.as_str().to_owned(),
+        key_id: purpose.key_id.clone(),
+        source_addresses: purpose.sources.clone(),
+        valid_after: now.saturating_sub(BEHIND),
+        valid_before: now + VALID,
+        serial: u64::try_from(purpose.now.as_microsecond()).unwrap_or(0),
+        allow: Allow::default(),
+    };
+    bastion.keys.session_login(&wanted).map_err(|why| ConnectError::Certificate { why: why.to_string() })
+}
+
+/// Logs in; a target that wants more than the certificate is refused.
+pub(super) async fn login(
+    handle: &mut Handle<Visitor>,
+    account: &AccountName,
+    login: &SessionLogin,
+) -> Result<(), ConnectError> {
+    let certificate = login.certificate().clone();
+    let answer = handle
+        .authenticate_certificate_with(account.as_str(), certificate, None, &mut Signing(login))
+        .await
+        .map_err(|why| ConnectError::Protocol { why: why.to_string() })?;
+    match answer {
+        AuthResult::Success => Ok(()),
+        AuthResult::Failure { .. } => Err(ConnectError::Login { account: account.to_string() }),
+    }
+}
+
+/// Lends russh a signature without lending it the key.
+struct Signing<'a>(&'a SessionLogin);
+
+/// The request could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SignError {
+    #[error("the connection ended during the login")]
+    Gone(#[from] russh::SendError),
+    #[error("{0}")]
+    Keys(#[from] keys::CertificateError),
+    #[error("{0}")]
+    Encoding(#[from] russh::keys::ssh_encoding::Error),
+}
+
+impl auth::Signer for Signing<'_> {
+    type Error = SignError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        _: Option<HashAlg>,
+        to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, SignError> {
+        let signature = self.0.sign(&to_sign)?;
+        // RFC 4252 section 7: the request, then the signature as a string.
+        let mut signed = to_sign;
+        let encoded: Vec<u8> = signature.try_into().map_err(|_| SignError::Encoding(russh::keys::ssh_encoding::Error::Length))?;
+        encoded.encode(&mut signed)?;
+        Ok(signed)
+    }
+}
+
+/// What russh calls back while we are a target's guest: checks the host key, counts what comes, refuses everything else.
+pub(super) struct Visitor {
+    pub(super) known: KnownHost,
+    pub(super) now: Timestamp,
+    pub(super) gate: Arc<Gate>,
+    /// Why the host was refused; russh itself reports only that it was.
+    pub(super) stranger: Arc<std::sync::OnceLock<Stranger>>,
+}
+
+/// `reply` is dropped, which refuses the channel: russh's own defaults accept these.
+macro_rules! refuse {
+    ($($name:ident($($kind:ty),*);)*) => {
+        $(async fn $name(
+            &mut self,
+            _: russh::Channel<russh::client::Msg>,
+            $(_: $kind,)*
+            _: russh::client::ChannelOpenHandle,
+            _: &mut Session,
+        ) -> Result<(), russh::Error> {
+            Ok(())
+        })*
+    };
+}
+
+impl russh::client::Handler for Visitor {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        match self.known.check(shown, self.now) {
+            Ok(()) => Ok(true),
+            Err(stranger) => {
+                let _ = self.stranger.set(stranger);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        self.gate.arrived(data.len());
+        Ok(())
+    }
+
+    async fn extended_data(&mut self, _: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        self.gate.arrived(data.len());
+        Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(&mut self, _: Vec<PublicKey>, _: &mut Session) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, _: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        self.gate.open();
+        Ok(())
+    }
+
+    refuse! {
+        server_channel_open_forwarded_tcpip(&str, u32, &str, u32);
+        server_channel_open_forwarded_streamlocal(&str);
+        server_channel_open_agent_forward();
+        server_channel_open_unknown();
+        server_channel_open_session();
+        server_channel_open_direct_tcpip(&str, u32, &str, u32);
+        server_channel_open_direct_streamlocal(&str);
+        server_channel_open_x11(&str, u32);
+    }
+}

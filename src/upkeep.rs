@@ -1,0 +1,216 @@
+//! What a crash left open is closed at the next start, and what is over its time is forgotten.
+//! Never appends to a recording that was not sealed: that would use a nonce twice. It says in the log how far it is good.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::log::{Event, Filter, Reader};
+use ledger::recording::{Head, Recovered, file_name, recover};
+use serde_json::Value;
+
+use crate::audit::AuditError;
+use crate::bastion::Bastion;
+use crate::ids::RecordingId;
+use crate::store::{Recording, RecordingEnd, RecordingState, SessionEnd, StoreError};
+
+/// Between two rounds of forgetting.
+const ROUND: Duration = Duration::from_secs(600);
+/// What is remembered of codes is never older than this, in milliseconds.
+const MEMORY: i64 = 30 * 86_400 * 1000;
+
+/// What was left open cannot be closed: the server does not start on top of it.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ledger::log::LogError),
+}
+
+/// How much a start had to close.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Recordings that were not sealed.
+    pub recordings: usize,
+    /// Sessions that had not ended.
+    pub sessions: usize,
+    /// Entries of the log that were opened and not closed.
+    pub entries: usize,
+}
+
+/// Closes everything that is still open. To be called at start, before anything is served.
+///
+/// # Errors
+/// What cannot be read or written.
+pub async fn close_what_is_open(bastion: &Bastion) -> Result<Closed, UpkeepError> {
+    let mut closed = Closed::default();
+    let said = Said::read(bastion.audit.log_dir())?;
+    for open in bastion.store.open_recordings().await? {
+        close_recording(bastion, &said, &open).await?;
+        closed.recordings += 1;
+    }
+    for id in strangers(bastion).await? {
+        if said.finished.contains_key(&id) {
+            continue;
+        }
+        recovered(bastion, &id, None).await?;
+        closed.recordings += 1;
+    }
+    let now = bastion.clock.unix_ms();
+    for session in bastion.store.open_sessions().await? {
+        let end = SessionEnd { ended: now, outcome: "crashed", code: None };
+        bastion.store.end_session(&session.id, &end).await?;
+        closed.sessions += 1;
+    }
+    for mut event in said.opened.into_values() {
+        event.time = bastion.clock.now();
+        event.outcome = Some("abandoned".into());
+        event.reason = Some("the server ended before this was closed".into());
+        bastion.audit.note(event).await?;
+        closed.entries += 1;
+    }
+    Ok(closed)
+}
+
+/// Forgets what is over its time, now and then, as long as the bastion runs.
+pub async fn forget(bastion: Arc<Bastion>) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let before = bastion.clock.unix_ms() - MEMORY;
+        if let Err(why) = bastion.store.forget_before(before).await {
+            tracing::warn!(%why, "old codes were not forgotten");
+        }
+    }
+}
+
+/// What the log has already said.
+struct Said {
+    /// Entries that were opened and not closed, by their place.
+    opened: BTreeMap<u64, Event>,
+    /// The heads with which recordings were sealed or recovered.
+    finished: HashMap<String, (RecordingState, Head)>,
+}
+
+impl Said {
+    fn read(log: &Path) -> Result<Self, UpkeepError> {
+        let mut said = Self { opened: BTreeMap::new(), finished: HashMap::new() };
+        for entry in Reader::open(log, Filter::default())? {
+            let entry = entry?;
+            said.take(entry.seq, entry.event);
+        }
+        Ok(said)
+    }
+
+    fn take(&mut self, seq: u64, mut event: Event) {
+        if let Some(opened) = event.detail.get("opened").and_then(Value::as_u64) {
+            self.opened.remove(&opened);
+        } else if event.outcome.as_deref() == Some("opened") {
+            event.detail.insert("opened".into(), seq.into());
+            self.opened.insert(seq, event);
+        } else if let Some(state) = finishing(&event.kind)
+            && let Some(id) = event.detail.get("recording").and_then(Value::as_str).map(str::to_owned)
+            && let Ok(head) = serde_json::from_value(Value::Object(event.detail))
+        {
+            self.finished.insert(id, (state, head));
+        }
+    }
+}
+
+fn finishing(kind: &str) -> Option<RecordingState> {
+    match kind {
+        "recording.sealed" => Some(RecordingState::Sealed),
+        "recording.recovered" => Some(RecordingState::Recovered),
+        _ => None,
+    }
+}
+
+/// A recording whose row says that it is open: the log may have finished it already, then only the row is mended.
+async fn close_recording(bastion: &Bastion, said: &Said, open: &Recording) -> Result<(), UpkeepError> {
+    match said.finished.get(&open.id) {
+        Some(&(state, head)) => {
+            let digest = *head.digest.bytes();
+            let end = RecordingEnd {
+                state,
+                ended: bastion.clock.unix_ms(),
+                outcome: "crashed",
+                bytes: head.bytes,
+                frames: head.frames,
+                ignored: 0,
+                digest: Some(&digest),
+            };
+            bastion.store.end_recording(&open.id, &end).await?;
+            Ok(())
+        }
+        None => recovered(bastion, &open.id, Some(open)).await,
+    }
+}
+
+/// Says in the log how far a recording is good that nobody writes any more, and gives it a row.
+async fn recovered(bastion: &Bastion, id: &str, row: Option<&Recording>) -> Result<(), UpkeepError> {
+    let path = bastion.recordings.dir().join(file_name(id));
+    let found = tokio::task::spawn_blocking(move || recover(&path)).await;
+    let mut event = bastion.audit.event("recording.recovered");
+    event.detail.insert("recording".into(), id.into());
+    if let Some(row) = row {
+        event.session = Some(row.session.clone());
+        event.operator = Some(row.operator.clone());
+        event.device.clone_from(&row.device);
+        event.target = Some(row.target.clone());
+        event.account = Some(row.account.clone());
+    }
+    let found: Option<Recovered> = match found {
+        Ok(Ok(found)) => Some(found),
+        Ok(Err(why)) => {
+            event.reason = Some(why.to_string());
+            None
+        }
+        Err(why) => {
+            event.reason = Some(why.to_string());
+            None
+        }
+    };
+    event.outcome = Some(if found.is_some() { "recovered" } else { "unreadable" }.into());
+    if let Some(found) = &found {
+        if let Ok(Value::Object(head)) = serde_json::to_value(found.head) {
+            event.detail.extend(head);
+        }
+        event.detail.insert("ignored".into(), found.ignored.into());
+    }
+    bastion.audit.note(event).await?;
+    let Some(row) = row else { return Ok(()) };
+    let head = found.as_ref().map(|found| found.head);
+    let digest = head.map(|head| *head.digest.bytes());
+    let end = RecordingEnd {
+        state: RecordingState::Recovered,
+        ended: found.as_ref().map_or(row.started, |found| found.last.wall_ns / 1_000_000).max(row.started),
+        outcome: "crashed",
+        bytes: head.map_or(0, |head| head.bytes),
+        frames: head.map_or(0, |head| head.frames),
+        ignored: found.as_ref().map_or(0, |found| found.ignored),
+        digest: digest.as_ref(),
+    };
+    bastion.store.end_recording(&row.id, &end).await?;
+    Ok(())
+}
+
+/// Recordings whose row was not written before the crash: nothing was shown of them yet, but they are evidence.
+async fn strangers(bastion: &Bastion) -> Result<Vec<String>, UpkeepError> {
+    let mut strangers = Vec::new();
+    let Ok(folder) = std::fs::read_dir(bastion.recordings.dir()) else { return Ok(strangers) };
+    for file in folder.flatten() {
+        let name = file.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".rec")) else { continue };
+        if RecordingId::parse(id).is_some() && bastion.store.recording(id).await?.is_none() {
+            strangers.push(id.to_owned());
+        }
+    }
+    strangers.sort();
+    Ok(strangers)
+}
