@@ -109,7 +109,7 @@ pub(super) async fn run<R: Reply>(bastion: &Bastion, word: AuditWord, out: &mut 
 
 /// The key whose signatures count for this log.
 pub(super) fn key(bastion: &Bastion) -> Result<VerifierKey, Trouble> {
-    Ok(VerifierKey::new(bastion.audit.name(), bastion.keys.log_public())?)
+    Ok(VerifierKey::new(&format!("{}/audit", bastion.audit.node()), bastion.keys.log_public())?)
 }
 
 const COLUMNS: &[&str] = &["seq", "time", "type", "outcome", "code", "operator", "account", "target", "reason"];

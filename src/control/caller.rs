@@ -143,7 +143,10 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::cli::words;
+
+    fn words(text: &str) -> Result<Word, String> {
+        crate::control::parse(text.split(' '))
+    }
 
     fn operator(roles: &[&str]) -> Caller {
         let roles = roles.iter().map(|r| RoleName::parse(r).expect("role")).collect();

@@ -25,14 +25,14 @@ use std::sync::Arc;
 use ledger::log::Event;
 use policy::OperatorName;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::audit::Outcome;
 use crate::bastion::Bastion;
 
 pub use attached::{AttachError, Attached};
 pub use caller::{Caller, Forbidden, Need, Role, account_name};
-pub use check::{Line, offline, say_lines};
+pub use check::{Line, offline, say as say_checks};
 pub use door::{Door, DoorError, SOCKET, converse};
 pub use recording::Painter;
 use reply::{Reply, Trouble};
@@ -159,6 +159,20 @@ impl Word {
     }
 }
 
+/// A command line without the program's name, read as a word.
+///
+/// # Errors
+/// What is wrong with it, as help text of several lines.
+pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(line: I) -> Result<Word, String> {
+    #[derive(clap::Parser)]
+    #[command(name = "bartizan", no_binary_name = true)]
+    struct Line {
+        #[command(subcommand)]
+        word: Word,
+    }
+    <Line as clap::Parser>::try_parse_from(line).map(|line| line.word).map_err(|e| e.to_string())
+}
+
 /// Carries a word out and says its answer; gives the exit code.
 pub async fn dispatch<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> u8 {
     let said = match answer(bastion, caller, word, out).await {
@@ -172,7 +186,9 @@ pub async fn dispatch<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: W
 }
 
 async fn answer<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
-    let detail = json!({ "by": caller.detail(), "word": word.facts() });
+    let mut detail = Map::new();
+    detail.insert("by".into(), caller.detail());
+    detail.insert("word".into(), word.facts());
     if let Err(forbidden) = caller.may(&word) {
         let kind = word.event().unwrap_or("admin.refused");
         let event = Event { outcome: Some("refused".into()), reason: Some(forbidden.to_string()), ..event(bastion, caller, kind, detail) };
@@ -184,14 +200,18 @@ async fn answer<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, o
     let done = run(bastion, caller, word, out).await;
     let outcome = match &done {
         Ok(Done::Well) => Outcome::Ok,
-        Ok(Done::No) => Outcome::failed("the answer was no"),
-        Err(trouble) => Outcome::failed(trouble.to_string()),
+        Ok(Done::No) => failed("the answer was no".to_owned()),
+        Err(trouble) => failed(trouble.to_string()),
     };
-    opened.close(outcome, json!({})).await?;
+    opened.close(outcome, Map::new()).await?;
     done
 }
 
-fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Value) -> Event {
+fn failed(reason: String) -> Outcome {
+    Outcome::Failed { code: None, reason }
+}
+
+fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Map<String, Value>) -> Event {
     let operator = match caller {
         Caller::Operator { name, .. } => Some(name.to_string()),
         Caller::Local { .. } => None,
@@ -215,6 +235,19 @@ async fn run<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out:
             Ok(Done::Well)
         }
     }
+}
+
+/// Whether a public key line is one that an operator or a device may have.
+pub fn fits_operator(line: &str) -> bool {
+    operator::one_key(line).is_ok()
+}
+
+/// The fingerprint (`SHA256:...`) of the one public key in `text`.
+///
+/// # Errors
+/// Why it is not one that may prove anything.
+pub fn fingerprint(text: &str) -> Result<String, operator::Unfit> {
+    operator::one_key(text).map(|key| key.fingerprint)
 }
 
 /// A stored moment (ms since 1970) for people.

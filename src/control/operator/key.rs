@@ -146,17 +146,23 @@ pub(in crate::control) struct Fit {
 
 /// Why a key is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::control) enum Unfit {
+pub enum Unfit {
+    /// Nothing but blank lines and remarks.
     #[error("there is no public key in it; give a file such as ~/.ssh/id_ed25519.pub")]
     None,
+    /// More than one line.
     #[error("there is more than one line in it; give one public key a file")]
     Several,
+    /// Something else.
     #[error("it is no public key of the kind `algorithm base64 comment`; give a file such as ~/.ssh/id_ed25519.pub")]
     NotAKey,
+    /// A certificate.
     #[error("it is a certificate; give the public key itself")]
     Certificate,
+    /// Too short, or absurdly long; bits.
     #[error("it is an RSA key of {0} bits; 3072 to 8192 are taken, or make one with `ssh-keygen -t ed25519`")]
     Rsa(usize),
+    /// Another algorithm.
     #[error("{0} keys are not taken; make one with `ssh-keygen -t ed25519`")]
     Kind(String),
 }

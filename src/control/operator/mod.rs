@@ -19,7 +19,8 @@ use super::{Done, at};
 use crate::bastion::Bastion;
 use crate::store::{NewOperator, OperatorState};
 
-pub(super) use key::{Fit, one_key};
+pub(super) use key::one_key;
+pub use key::Unfit;
 
 /// What can be asked of operators.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -174,7 +175,7 @@ pub(super) struct Standing {
     pub(super) source: &'static str,
 }
 
-async fn everybody(bastion: &Bastion) -> Result<Vec<Standing>, Trouble> {
+pub(super) async fn everybody(bastion: &Bastion) -> Result<Vec<Standing>, Trouble> {
     let bundle = bastion.access.bundle();
     let mut all: BTreeMap<String, Standing> = BTreeMap::new();
     for row in bastion.store.operators().await? {

@@ -15,6 +15,7 @@ use crate::control::Done;
 use crate::control::report::{Form, List, counted};
 use crate::control::reply::{Reply, Trouble};
 use crate::ids::RecordingId;
+use crate::store::RecordingState;
 
 /// What came of one recording, for scripts.
 #[derive(Debug, Serialize)]
@@ -141,7 +142,9 @@ async fn look(bastion: &Bastion, id: &RecordingId, said: Option<Said>) -> Result
         return Ok(Finding::broken(id, format!("the audit log contradicts itself about it at entry {seq}")));
     }
     let (path, ended) = (path(bastion, id), said.end);
-    let running = bastion.recordings.running(id);
+    // What a crash left open was closed at the start, so an open row is one that is being written.
+    let row = bastion.store.recording(id.as_str()).await?;
+    let running = row.is_some_and(|row| row.state == RecordingState::Open);
     let envelope = recording::Reader::open(&path, None).map(|reader| reader.header().envelope.clone());
     // A destroyed key is no damage: the chain is held against the log without it.
     let key = envelope.ok().and_then(|envelope| bastion.keys.open_recording_key(id.as_str(), &envelope).ok());
