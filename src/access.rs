@@ -2,9 +2,11 @@
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
     AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName, Permit, Request,
@@ -31,6 +33,14 @@ pub enum AccessError {
         what: &'static str,
         /// What is wrong.
         why: ssh_key::Error,
+    },
+    /// A range where single addresses are needed.
+    #[error("target {target}: source {from} is a range; name the single addresses the target sees the bastion come from")]
+    Source {
+        /// The target.
+        target: TargetName,
+        /// What was written.
+        from: String,
     },
     /// The store.
     #[error(transparent)]
@@ -98,6 +108,11 @@ fn checked(files: &[SourceFile]) -> Result<Bundle, AccessError> {
                     .map_err(|why| AccessError::HostKey { target: target.name().clone(), what, why })?;
             }
         }
+        for source in target.source() {
+            if source.to_string().parse::<IpAddr>().is_err() {
+                return Err(AccessError::Source { target: target.name().clone(), from: source.to_string() });
+            }
+        }
     }
     Ok(bundle)
 }
@@ -117,6 +132,7 @@ pub struct Permitted {
     authenticated: Arc<Authenticated>,
     asked: Asked,
     permit: Permit,
+    at: Timestamp,
 }
 
 /// Why a channel is not permitted.
@@ -151,16 +167,30 @@ impl Wanted {
     }
 }
 
+/// When something was asked for: a running channel is decided again with the ages its proofs had then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// When the channel was asked for.
+    pub asked: Timestamp,
+    /// When its session began; none when it begins with this channel.
+    pub since: Option<Timestamp>,
+}
+
 /// Asks the policy.
 ///
 /// # Errors
 /// A refusal, which says what the log keeps and what the operator is told.
-pub async fn permit(bastion: &Bastion, wanted: Wanted) -> Result<Permitted, (Wanted, Refused)> {
+pub async fn permit(
+    bastion: &Bastion,
+    wanted: Wanted,
+    since: Option<Timestamp>,
+) -> Result<Permitted, (Wanted, Refused)> {
     let Some(target) = wanted.target.clone() else { return Err((wanted, Refused::NoTarget)) };
     let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
-    let decided = decide(bastion, &wanted.authenticated, target.as_str(), wanted.account.as_ref(), &kind).await;
-    match decided {
-        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit }),
+    let moment = Moment { asked: bastion.clock.now(), since };
+    let account = wanted.account.as_ref();
+    match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
+        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit, at: moment.asked }),
         Err(refused) => Err((wanted, refused)),
     }
 }
@@ -175,21 +205,19 @@ pub async fn decide(
     target: &str,
     account: Option<&AccountName>,
     kind: &ChannelKind,
+    moment: Moment,
 ) -> Result<Permit, Refused> {
     let bundle = bastion.access.bundle();
     let standing = Standing::read(bastion, &bundle, authenticated).await?;
-    let now = bastion.clock.now();
-    let factors: Vec<Held> = authenticated
-        .factors()
-        .iter()
-        .map(|&(factor, at)| Held { factor, age: Duration::try_from(now.duration_since(at)).unwrap_or_default() })
-        .collect();
+    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or_default();
+    let factors: Vec<Held> =
+        authenticated.factors().iter().map(|&(factor, at)| Held { factor, age: age(at) }).collect();
     let request = Request {
         operator: authenticated.operator(),
         roles: &standing.roles,
         tenant: &standing.tenant,
         enabled: standing.enabled,
-        device: standing.device,
+        device: standing.device.as_ref(),
         target,
         account,
         kind,
@@ -198,7 +226,8 @@ pub async fn decide(
         source: authenticated.source(),
         reason: None,
         approvals: 0,
-        now,
+        now: bastion.clock.now(),
+        since: moment.since,
     };
     policy::decide(&bundle, &request).map_err(|denial| Refused::Denied(Box::new(denial)))
 }
@@ -265,6 +294,16 @@ impl Permitted {
     /// The policy's yes and its terms.
     pub fn permit(&self) -> &Permit {
         &self.permit
+    }
+
+    /// When it was asked for.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Whether the channel ends when it cannot be recorded.
+    pub fn strict(&self, bundle: &Bundle) -> bool {
+        bundle.target(self.target()).is_none_or(|target| target.recording() == policy::Recording::Strict)
     }
 
     /// All that was asked for.

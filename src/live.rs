@@ -12,7 +12,7 @@ use policy::{AccountName, ChannelKind, TargetName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::access;
+use crate::access::{self, Moment};
 use crate::audit::Opened;
 use crate::bastion::Bastion;
 use crate::ids::{RecordingId, SessionId};
@@ -120,13 +120,11 @@ pub struct Session {
     pub account: AccountName,
     /// When the first permit was given.
     pub since: Timestamp,
-    channels: Mutex<HashMap<RecordingId, ChannelKind>>,
+    channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
     /// Channels ever begun.
     begun: AtomicU32,
     /// Told when a channel ends.
     ended: Notify,
-    /// When the first permit ends: channels opened later do not stretch it.
-    deadline: OnceLock<Option<Timestamp>>,
     /// The session's entry in the log.
     entry: tokio::sync::Mutex<Entry>,
 }
@@ -252,7 +250,6 @@ impl Connection {
                 channels: Mutex::default(),
                 begun: AtomicU32::new(0),
                 ended: Notify::new(),
-                deadline: OnceLock::new(),
                 entry: tokio::sync::Mutex::new(Entry::NotYet),
             })
         });
@@ -269,12 +266,11 @@ impl Connection {
             return false;
         }
         let Some(session) = self.opened_session() else { return true };
-        let kinds: Vec<ChannelKind> = lock(&session.channels).values().cloned().collect();
-        for kind in kinds {
-            if access::decide(bastion, &self.authenticated, session.target.as_str(), Some(&session.account), &kind)
-                .await
-                .is_err()
-            {
+        let channels: Vec<(ChannelKind, Timestamp)> = lock(&session.channels).values().cloned().collect();
+        for (kind, asked) in channels {
+            let moment = Moment { asked, since: Some(session.since) };
+            let (target, account) = (session.target.as_str(), Some(&session.account));
+            if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err() {
                 return false;
             }
         }
@@ -301,12 +297,6 @@ impl Session {
     /// The number of a new channel, from 0.
     pub fn next_channel(&self) -> u32 {
         self.begun.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// When a channel whose permit ends at `permit` must end: never later than the session's first permit.
-    pub fn deadline(&self, permit: Option<Timestamp>) -> Option<Timestamp> {
-        let first = *self.deadline.get_or_init(|| permit);
-        [first, permit].into_iter().flatten().min()
     }
 
     /// Opens the session's entry in the log, once, before any channel goes on.
@@ -343,9 +333,9 @@ impl Session {
         }
     }
 
-    /// A channel of this session begins; it is listed and re-decided until the guard is dropped.
-    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind) -> Open {
-        lock(&self.channels).insert(recording.clone(), kind);
+    /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
+    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
+        lock(&self.channels).insert(recording.clone(), (kind, asked));
         Open { session: self.clone(), recording }
     }
 }

@@ -199,7 +199,7 @@ fn keep(bastion: &Bastion, permitted: &Permitted) -> Keep {
         _ if asked.terminal.is_some() => u64::MAX,
         _ => config.max,
     };
-    Keep { output, input: config.input, strict: permitted.strict() }
+    Keep { output, input: config.input, strict: permitted.strict(&bastion.access.bundle()) }
 }
 
 async fn insert(

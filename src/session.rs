@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::access::{self, Permitted, Refused, Wanted};
+use crate::access::{self, Moment, Permitted, Refused, Wanted};
 use crate::audit::Outcome;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
-use crate::live::{Connection, Cut, Session};
+use crate::live::{Connection, Cut, Open, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits};
@@ -46,18 +46,18 @@ async fn story(
 ) -> Result<(), Refusal> {
     let generation = bastion.live.generation();
     let wanted = Wanted::new(connection.authenticated.clone(), asked);
-    let permitted = permit(bastion, wanted).await?;
+    let permitted = permit(bastion, connection, wanted).await?;
     let (session, place) =
         connection::session(bastion, connection, &permitted).await.map_err(|why| unrecorded(bastion, &why))?;
     let recorded = recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
-    let _open = session.channel(recorded.id().clone(), recorded.permitted().kind().clone());
-    let recorded = settled(bastion, generation, recorded).await?;
+    let _open = listed(&session, &recorded);
+    let recorded = settled(bastion, &session, generation, recorded).await?;
     let mut connected = match target::connect(bastion, recorded).await {
         Ok(connected) => connected,
         Err(unconnected) => return Err(unreached(bastion, unconnected).await),
     };
     ingress.accept().await;
-    let ended = relayed(bastion, connection, &session, &mut connected, ingress).await;
+    let ended = relayed(bastion, connection, &mut connected, ingress).await;
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
@@ -71,16 +71,17 @@ enum How {
 }
 
 /// Asks the policy, and logs a refusal before it is told.
-async fn permit(bastion: &Bastion, wanted: Wanted) -> Result<Permitted, Refusal> {
-    let (wanted, refused) = match access::permit(bastion, wanted).await {
+async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> Result<Permitted, Refusal> {
+    let since = connection.opened_session().map(|session| session.since);
+    let (wanted, refused) = match access::permit(bastion, wanted, since).await {
         Ok(permitted) => return Ok(permitted),
         Err(refused) => refused,
     };
     let refusal = match &refused {
         Refused::NoTarget => refusal(bastion, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
         Refused::Denied(denial) => {
-            let told = format!("{} [{}]", denial.told(), denial.told_code());
-            refusal(bastion, denial.code(), told, denial.to_string())
+            let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
+            refusal.told_as(denial.told_code())
         }
         Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
     };
@@ -92,27 +93,37 @@ async fn permit(bastion: &Bastion, wanted: Wanted) -> Result<Permitted, Refusal>
 }
 
 /// A channel that was decided before something changed is decided once more, now that it is listed and can be cut.
-async fn settled(bastion: &Bastion, generation: u64, recorded: Recorded) -> Result<Recorded, Refusal> {
+async fn settled(
+    bastion: &Bastion,
+    session: &Session,
+    generation: u64,
+    recorded: Recorded,
+) -> Result<Recorded, Refusal> {
     if bastion.live.generation() == generation {
         return Ok(recorded);
     }
     let permitted = recorded.permitted();
-    let (target, account) = (permitted.target().as_str().to_owned(), permitted.account().clone());
-    let again = access::decide(bastion, permitted.authenticated(), &target, Some(&account), permitted.kind()).await;
-    match again {
-        Ok(_) => Ok(recorded),
-        Err(_) => match sealed(bastion, recorded, How::Cut(Cut::NoLongerPermitted)).await {
-            Err(refusal) => Err(refusal),
-            Ok(()) => Err(refusal(bastion, Cut::NoLongerPermitted.code(), Cut::NoLongerPermitted.told().into(), String::new())),
-        },
+    let moment = Moment { asked: permitted.at(), since: Some(session.since) };
+    let (target, account) = (permitted.target().as_str(), Some(permitted.account()));
+    let again =
+        access::decide(bastion, permitted.authenticated(), target, account, permitted.kind(), moment).await;
+    if again.is_ok() {
+        return Ok(recorded);
     }
+    let cut = Cut::NoLongerPermitted;
+    sealed(bastion, recorded, How::Cut(cut)).await?;
+    Err(refusal(bastion, cut.code(), cut.told().into(), cut.told().into()))
+}
+
+fn listed(session: &Arc<Session>, recorded: &Recorded) -> Open {
+    let permitted = recorded.permitted();
+    session.channel(recorded.id().clone(), permitted.kind().clone(), permitted.at())
 }
 
 /// Carries the channel until it ends by itself, is cut, or its time is up.
 async fn relayed(
     bastion: &Bastion,
     connection: &Connection,
-    session: &Session,
     connected: &mut Connected,
     ingress: &mut impl Ingress,
 ) -> How {
@@ -120,7 +131,7 @@ async fn relayed(
     let permitted = recorded.permitted();
     let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
     let limits = Limits { cut: connection.cutter.ending().clone(), idle };
-    let deadline = session.deadline(permitted.permit().ends());
+    let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
         ended = relay::run(ingress, leg, tape.as_ref(), &limits) => match ended {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::{ACCOUNT, Rig, Terminal};
+use crate::{ACCOUNT, Rig, Shared, Terminal};
 
 /// Who connects, from which device, with which answer.
 #[derive(Clone)]
@@ -111,6 +111,12 @@ impl<'a> Client<'a> {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// Opens a connection that commands can share.
+    pub fn share(&self, target: &str) -> Shared {
+        let socket = self.rig.path(format!("mux-{}", self.rig.next()));
+        Shared::open(self, socket, self.at(target))
     }
 
     /// Opens a shell on a terminal. The code is typed by the test.

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE32_NOPAD;
 use totp_rs::{Builder, Totp};
 
 use crate::wait::until;
@@ -13,17 +14,26 @@ const STEP: u64 = 30;
 /// The second factor of one operator.
 pub struct Phone {
     operator: String,
-    secret: [u8; 20],
+    secret: Vec<u8>,
     last: Mutex<u64>,
 }
 
 impl Phone {
     pub(crate) fn new(operator: &str) -> Self {
-        let mut secret = [0; 20];
-        for (place, byte) in secret.iter_mut().zip(operator.bytes().cycle()) {
-            *place = byte;
-        }
+        let secret = operator.bytes().cycle().take(20).collect();
         Self { operator: operator.to_owned(), secret, last: Mutex::new(0) }
+    }
+
+    /// The phone of somebody who scans what is on the screen.
+    ///
+    /// # Panics
+    /// Without an `otpauth://` address in the text.
+    pub fn scanning(screen: &str) -> Self {
+        let address = screen.split("otpauth://").nth(1).expect("an otpauth:// address on the screen");
+        let secret = address.split("secret=").nth(1).expect("a secret in the address");
+        let end = secret.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(secret.len());
+        let secret = BASE32_NOPAD.decode(&secret.as_bytes()[..end]).unwrap();
+        Self { operator: String::new(), secret, last: Mutex::new(0) }
     }
 
     pub(crate) fn operator(&self) -> &str {
@@ -32,7 +42,7 @@ impl Phone {
 
     /// The seed as people type it.
     pub fn base32(&self) -> String {
-        data_encoding::BASE32_NOPAD.encode(&self.secret)
+        BASE32_NOPAD.encode(&self.secret)
     }
 
     /// A code that was not handed out before and is accepted now. Waits for the clock when three in a row were used.
@@ -64,7 +74,7 @@ impl Phone {
     }
 
     fn totp(&self) -> Totp {
-        Builder::new().with_secret(self.secret).build().unwrap()
+        Builder::new().with_secret(self.secret.clone()).build().unwrap()
     }
 }
 

@@ -80,5 +80,27 @@ fn objects(text: &str) -> Vec<Value> {
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+    let mut sum = Sum::default();
+    sum.add(bytes);
+    sum.end().1
+}
+
+/// The count and the SHA-256 of bytes that come in pieces.
+#[derive(Default)]
+pub struct Sum {
+    count: usize,
+    hash: Sha256,
+}
+
+impl Sum {
+    /// More of them.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.count += bytes.len();
+        self.hash.update(bytes);
+    }
+
+    /// How many there were, and their checksum in hex.
+    pub fn end(self) -> (usize, String) {
+        (self.count, data_encoding::HEXLOWER.encode(&self.hash.finalize()))
+    }
 }

@@ -131,3 +131,40 @@ fn accept(listener: &TcpListener, config: &Path, log: &Path, stop: &AtomicBool, 
         let _ = child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_of_a_certificate_gets_in_and_a_plain_key_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        keygen(&at("ca"), "ca");
+        keygen(&at("user"), "user");
+        let user_ca = std::fs::read_to_string(at("ca.pub")).unwrap();
+        let target = Target::start(folder.path(), "db1", &user_ca, &[]);
+        let ssh = || {
+            let (port, known) = (target.address().port(), at("known"));
+            std::fs::write(&known, format!("[127.0.0.1]:{port} {}\n", target.host_key())).unwrap();
+            let options = ["-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o"];
+            let mut ssh = Command::new("ssh");
+            ssh.args(options)
+                .arg(format!("UserKnownHostsFile={}", known.display()))
+                .arg("-i")
+                .arg(at("user"));
+            ssh.arg("-p").arg(port.to_string()).arg("root@127.0.0.1").arg("echo in").output().unwrap()
+        };
+        assert_eq!(ssh().stdout, b"");
+        let mut sign = Command::new("ssh-keygen");
+        sign.arg("-q")
+            .arg("-s")
+            .arg(at("ca"))
+            .args(["-I", "t", "-n", "root", "-V", "-1m:+5m"])
+            .arg(at("user.pub"));
+        assert!(sign.status().unwrap().success());
+        let output = ssh();
+        assert_eq!(output.stdout, b"in\n", "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(target.connections(), 2);
+    }
+}

@@ -15,7 +15,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn open(command: Command) -> Self {
+    /// Starts it there.
+    pub fn open(command: Command) -> Self {
         let mut session = expectrl::Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(DEADLINE));
         session.get_process_mut().set_window_size(100, 30).unwrap();

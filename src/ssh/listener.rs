@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::server::{self, Config};
@@ -28,6 +28,13 @@ const SHORTAGE: Duration = Duration::from_millis(50);
 const READ_AHEAD: usize = 64 << 10;
 /// How long sessions may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long cut sessions have to seal their recordings.
+const SEALING: Duration = Duration::from_secs(10);
+/// How long a host certificate is valid, in seconds, and how often it is made anew.
+const CERTIFIED: u64 = 12 * 3600;
+const RENEWED: Duration = Duration::from_secs(3600);
+/// How far a client's clock may be behind ours, in seconds.
+const CLOCKS_APART: u64 = 300;
 /// Bytes after which a client must have asked for new keys: RFC 4344 section 3.2 with a wide margin.
 const NEVER: usize = 1 << 60;
 
@@ -52,19 +59,28 @@ pub enum ServeError {
     },
     /// The host keys cannot be certified.
     #[error("cannot certify the host keys: {0}")]
-    Keys(#[from] keys::KeysError),
+    Keys(#[from] keys::CertificateError),
 }
 
-/// Binds every address of `[ssh] listen` and serves until `stop` is cancelled, then drains.
+/// The two orders to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take no new connections; running sessions have [`DRAIN`] to end.
+    pub drain: CancellationToken,
+    /// End at once.
+    pub now: CancellationToken,
+}
+
+/// Binds every address of `[ssh] listen` and serves until it is told to stop, then drains.
 ///
 /// `ready` is called with the bound addresses once all are bound; the same addresses stand, one a line, in the file
 /// `listening` of the directory.
 pub async fn serve(
     bastion: Arc<Bastion>,
-    stop: CancellationToken,
+    stop: Stop,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
-    let config = Arc::new(protocol(&bastion)?);
+    let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
     for &address in &bastion.config.ssh.listen {
         let listener = TcpListener::bind(address).await.map_err(|why| ServeError::Bind { address, why })?;
@@ -77,10 +93,10 @@ pub async fn serve(
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, door.clone(), config.clone(), stop.clone(), tracker.clone()));
+        accepting.spawn(accept(listener, door.clone(), settings.clone(), stop.drain.clone(), tracker.clone()));
     }
     while accepting.join_next().await.is_some() {}
-    drain(&bastion, &tracker).await;
+    drain(&bastion, &tracker, &stop.now).await;
     let _ = std::fs::remove_file(bastion.config.dir.join("listening"));
     Ok(())
 }
@@ -91,11 +107,39 @@ fn announce(bastion: &Bastion, bound: &[SocketAddr]) -> Result<(), ServeError> {
     std::fs::write(&path, text).map_err(|why| ServeError::Listening { path: path.display().to_string(), why })
 }
 
+/// russh's settings, made anew before the host certificates in them are too old.
+struct Settings {
+    current: Mutex<(Duration, Arc<Config>)>,
+}
+
+impl Settings {
+    fn new(bastion: &Bastion) -> Result<Self, ServeError> {
+        let config = Arc::new(protocol(bastion)?);
+        Ok(Self { current: Mutex::new((bastion.clock.monotonic(), config)) })
+    }
+
+    fn current(&self, bastion: &Bastion) -> Arc<Config> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = bastion.clock.monotonic();
+        if now.saturating_sub(current.0) > RENEWED {
+            match protocol(bastion) {
+                Ok(config) => *current = (now, Arc::new(config)),
+                Err(why) => tracing::error!(%why, "the host certificates were not renewed"),
+            }
+        }
+        current.1.clone()
+    }
+}
+
 /// russh's settings; what they do and do not do is told in `docs/decisions/`.
 fn protocol(bastion: &Bastion) -> Result<Config, ServeError> {
     let names = &bastion.config.ssh.names;
-    let now = bastion.clock.now();
-    let certificates = if names.is_empty() { Vec::new() } else { bastion.keys.host_certificates(names, now)? };
+    let now = u64::try_from(bastion.clock.now().as_second()).unwrap_or(0);
+    let certificates = if names.is_empty() {
+        Vec::new()
+    } else {
+        bastion.keys.host_certificate(names, now.saturating_sub(CLOCKS_APART), now + CERTIFIED)?
+    };
     Ok(Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Bartizan")),
         methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..]),
@@ -123,7 +167,7 @@ fn protocol(bastion: &Bastion) -> Result<Config, ServeError> {
 async fn accept(
     listener: TcpListener,
     door: Arc<Door>,
-    config: Arc<Config>,
+    settings: Arc<Settings>,
     stop: CancellationToken,
     tracker: TaskTracker,
 ) {
@@ -135,7 +179,8 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(place) = door.enter() {
-                    tracker.spawn(connection(stream, peer, door.clone(), config.clone(), place));
+                    let config = settings.current(door.bastion());
+                    tracker.spawn(connection(stream, peer, door.clone(), config, place));
                 }
             }
             Err(why) => {
@@ -184,11 +229,16 @@ async fn overdue(grace: Duration, logged_in: &CancellationToken) {
     }
 }
 
-async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker) {
+async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &CancellationToken) {
     tracker.close();
+    tokio::select! {
+        () = tracker.wait() => return,
+        () = sleep(DRAIN) => {}
+        () = now.cancelled() => {}
+    }
     bastion.live.stop_all();
-    if timeout(DRAIN, tracker.wait()).await.is_err() {
-        tracing::warn!("connections remain after the time to drain; they are cut");
+    if timeout(SEALING, tracker.wait()).await.is_err() {
+        tracing::warn!("connections remain after the time to end; their recordings are recovered at the next start");
     }
 }
 

@@ -11,4 +11,4 @@ mod outlet;
 mod remediation;
 mod stream;
 
-pub use listener::{ServeError, serve};
+pub use listener::{ServeError, Stop, serve};

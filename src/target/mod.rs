@@ -186,8 +186,8 @@ async fn reach(
         why: "the target is no longer registered".into(),
     })?;
     // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
-    let _place = bastion.targets.place(&target.name).await;
-    let (stream, address) = dial::dial(&target.address).await?;
+    let _place = bastion.targets.place(target.name()).await;
+    let (stream, address) = dial::dial(&target.address().to_string()).await?;
     let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
     let known = known_host(target)?;
     let now = bastion.clock.now();
@@ -230,7 +230,9 @@ async fn reach(
 
 /// How the target sees the bastion: as the bundle says, else by the socket's own address.
 fn sources(target: &Target, local: IpAddr) -> Vec<IpAddr> {
-    if target.source.is_empty() { vec![local] } else { target.source.clone() }
+    // Ranges were refused when the bundle was applied.
+    let named: Vec<IpAddr> = target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
+    if named.is_empty() { vec![local] } else { named }
 }
 
 fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {
@@ -240,10 +242,11 @@ fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {
             .map(|text| PublicKey::from_openssh(text).map_err(|why| ConnectError::Registered { why: why.to_string() }))
             .collect()
     };
-    let host = target.address.rsplit_once(':').map_or(target.address.as_str(), |(host, _)| host);
+    let address = target.address().to_string();
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     Ok(KnownHost {
-        keys: read(&target.host_keys)?,
-        authorities: read(&target.host_ca)?,
-        names: vec![target.name.to_string(), host.trim_matches(['[', ']']).to_owned()],
+        keys: read(target.host_keys())?,
+        authorities: read(target.host_ca())?,
+        names: vec![target.name().to_string(), host.trim_matches(['[', ']']).to_owned()],
     })
 }

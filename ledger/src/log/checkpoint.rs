@@ -149,27 +149,13 @@ impl Checkpoint {
 
     /// The checkpoint in `note`, when `key` signed it. Other signatures and extension lines are passed over.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteError> {
-        let (body, signatures) = note.split_once("\n\n").ok_or(NoteError::Form)?;
-        let checkpoint = Self::parse(body)?;
+        let body = signed_text(note, key);
+        // Whose it is says more than that the signature is not ours.
+        let checkpoint = Self::parse(note.rsplit_once("\n\n").ok_or(NoteError::Form)?.0)?;
         if checkpoint.origin != key.name {
             return Err(NoteError::Origin(checkpoint.origin));
         }
-        let mut unsigned = NoteError::Unsigned(key.to_string());
-        for line in signatures.strip_suffix('\n').ok_or(NoteError::Form)?.split('\n') {
-            let (name, blob) =
-                line.strip_prefix("\u{2014} ").and_then(|l| l.split_once(' ')).ok_or(NoteError::Form)?;
-            let blob = BASE64.decode(blob.as_bytes()).map_err(|_| NoteError::Form)?;
-            let Some((id, signature)) = blob.split_first_chunk::<4>() else { return Err(NoteError::Form) };
-            if name != key.name || *id != key.id() {
-                continue;
-            }
-            let signed = format!("{body}\n");
-            match UnparsedPublicKey::new(&ED25519, key.public).verify(signed.as_bytes(), signature) {
-                Ok(()) => return Ok(checkpoint),
-                Err(_) => unsigned = NoteError::Signature,
-            }
-        }
-        Err(unsigned)
+        body.map(|_| checkpoint)
     }
 
     fn parse(body: &str) -> Result<Self, NoteError> {
@@ -184,6 +170,27 @@ impl Checkpoint {
         let root = Digest::from_base64(root).ok_or(NoteError::Form)?;
         Ok(Self { origin: origin.to_owned(), size: number, root })
     }
+}
+
+/// The text of `note` without the line end before the blank line, when `key` signed it (C2SP `signed-note`).
+fn signed_text<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteError> {
+    let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Form)?;
+    let mut failure = NoteError::Unsigned(key.to_string());
+    for line in signatures.strip_suffix('\n').ok_or(NoteError::Form)?.split('\n') {
+        let line = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
+        let (name, blob) = line.ok_or(NoteError::Form)?;
+        let blob = BASE64.decode(blob.as_bytes()).map_err(|_| NoteError::Form)?;
+        let (id, signature) = blob.split_first_chunk::<4>().ok_or(NoteError::Form)?;
+        if name != key.name || *id != key.id() {
+            continue;
+        }
+        let signed = format!("{text}\n");
+        match UnparsedPublicKey::new(&ED25519, key.public).verify(signed.as_bytes(), signature) {
+            Ok(()) => return Ok(text),
+            Err(_) => failure = NoteError::Signature,
+        }
+    }
+    Err(failure)
 }
 
 /// The text of a file that is to be one note.
@@ -222,4 +229,49 @@ pub(super) fn last(notes: &[u8]) -> Option<&str> {
 
 fn find(text: &[u8], what: &[u8], from: usize) -> Option<usize> {
     text.get(from..)?.windows(what.len()).position(|w| w == what).map(|at| at + from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Go package `golang.org/x/mod/sumdb/note`.
+    const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    #[test]
+    fn keys_and_signatures_of_other_implementations_are_understood() {
+        let key: VerifierKey = KEY.parse().unwrap();
+        assert_eq!(key.to_string(), KEY);
+        assert!(signed_text(NOTE, &key).is_ok());
+        assert_eq!(
+            signed_text(&NOTE.replace("your problem is", "my problem is"), &key),
+            Err(NoteError::Signature)
+        );
+        assert_eq!(Checkpoint::open(NOTE, &key), Err(NoteError::Form));
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused() {
+        assert_eq!(KEY.replace("c74f", "c74e").parse::<VerifierKey>(), Err(KeyError::Id));
+        assert_eq!(KEY.replace("Peter", "Pater").parse::<VerifierKey>(), Err(KeyError::Id));
+        for text in ["", "a", "a+b", "a+b+c", "+c74f20a3+ARpc"] {
+            assert!(text.parse::<VerifierKey>().is_err());
+        }
+        assert_eq!(VerifierKey::new("with space", [0; 32]), Err(KeyError::Name));
+    }
+
+    #[test]
+    fn whole_notes_are_told_from_a_torn_one() {
+        let run = format!("{NOTE}{}", NOTE.replace("problem is", "trouble is"));
+        assert_eq!(whole(run.as_bytes()), run.len());
+        assert!(last(run.as_bytes()).unwrap().contains("trouble"));
+        for cut in NOTE.len()..run.len() {
+            assert_eq!(whole(&run.as_bytes()[..cut]), NOTE.len());
+        }
+        assert_eq!(last(NOTE.as_bytes()), Some(NOTE));
+        assert_eq!((whole(b""), last(b""), whole(b"x\ny")), (0, None, 0));
+    }
 }

@@ -63,4 +63,9 @@ impl Lines {
     pub(super) fn start(&self) -> u64 {
         self.start
     }
+
+    /// Where the line after the one last read begins.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
 }

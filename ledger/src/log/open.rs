@@ -12,7 +12,7 @@ use super::checkpoint::{Checkpoint, MAX_NOTE, NoteError, Sign, VerifierKey};
 use super::entry::{self, EntryError, MAX_LINE};
 use super::lines::{Line, Lines};
 use super::torn::{Torn, set_aside};
-use super::writer::{Log, replace};
+use super::writer::{CheckpointError, Log, replace};
 use super::{KeyError, checkpoint};
 use crate::durable::{Durable, sync_dir};
 use crate::merkle::Tree;
@@ -28,6 +28,9 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// The checkpoint of a new log, or one that a crash kept from its place, cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Someone else has it open.
     #[error("{}: the audit log is open in another process: stop that one first", .0.display())]
     Busy(PathBuf),
@@ -105,11 +108,12 @@ impl Log {
         }
         let lock = entries.try_clone().map_err(at(entries_path.clone()))?;
         let history = appendable(&history_path).map_err(at(history_path.clone()))?;
-        own_key(dir, &key)?;
+        let named = own_key(dir, &key)?;
 
         let mut torn = Vec::new();
         let recorded = last_of_history(dir, &history, &key, &mut torn)?;
         let newest = newest(dir, &key)?;
+        let (newest_at, recorded_at) = (newest.as_ref().map(|n| n.size), recorded.as_ref().map(|r| r.size));
         let signed = recorded.into_iter().chain(newest).max_by_key(|checkpoint| checkpoint.size);
         let read = reread(&entries_path, signed.as_ref()).map_err(|e| e.at(&entries_path))?;
         if signed.is_none() && (read.tree.size() > 0 || read.tail.is_some()) {
@@ -119,8 +123,12 @@ impl Log {
             let aside = set_aside(dir, &entries_path, &entries, offset);
             torn.push(aside.map_err(at(entries_path.clone()))?);
         }
+        if !named {
+            let path = super::public(dir);
+            replace(&path, format!("{key}\n").as_bytes()).map_err(at(path))?;
+        }
         sync_dir(dir).map_err(at(dir.to_owned()))?;
-        Ok(Self {
+        let mut log = Self {
             dir: dir.to_owned(),
             signer,
             key,
@@ -131,7 +139,18 @@ impl Log {
             signed,
             torn,
             _lock: lock,
-        })
+        };
+        match &log.signed {
+            // A log is under a checkpoint from its first moment: entries without one have lost it.
+            None => drop(log.checkpoint()?),
+            Some(signed) if newest_at < recorded_at => log.publish(&log.note(signed)?)?,
+            // Not the work of a crash, but the signature is ours and its tree was just recomputed.
+            Some(signed) if newest_at > recorded_at => {
+                log.record(&log.note(signed)?).map_err(CheckpointError::from)?
+            }
+            Some(_) => {}
+        }
+        Ok(log)
     }
 }
 
@@ -139,15 +158,15 @@ fn appendable(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
-/// Holds the folder's `public` against `key`, or writes it.
-fn own_key(dir: &Path, key: &VerifierKey) -> Result<(), OpenError> {
+/// Holds the folder's `public` against `key`; false when there is none.
+fn own_key(dir: &Path, key: &VerifierKey) -> Result<bool, OpenError> {
     let path = super::public(dir);
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.parse().as_ref() == Ok(key) => Ok(()),
-        Ok(_) => Err(OpenError::OtherKey(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            replace(&path, format!("{key}\n").as_bytes()).map_err(|source| OpenError::Io { path, source })
+    match std::fs::read(&path) {
+        Ok(text) if str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).as_ref() == Some(key) => {
+            Ok(true)
         }
+        Ok(_) => Err(OpenError::OtherKey(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(OpenError::Io { path, source }),
     }
 }

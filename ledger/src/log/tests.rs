@@ -1,1 +1,459 @@
+//! What the audit log promises, tried on real folders.
+//!
+//! Never mocks signing: the keys are real Ed25519 keys made from fixed seeds.
 
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::merkle;
+
+struct Signer(Ed25519KeyPair);
+
+impl Sign for Signer {
+    fn name(&self) -> &str {
+        "bastion.example/audit"
+    }
+    fn public(&self) -> [u8; 32] {
+        self.0.public_key().as_ref().try_into().unwrap()
+    }
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).as_ref().try_into().unwrap()
+    }
+}
+
+fn signer(seed: u8) -> Box<Signer> {
+    Box::new(Signer(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()))
+}
+
+fn key() -> VerifierKey {
+    VerifierKey::of(signer(1).as_ref()).unwrap()
+}
+
+fn event(n: u64) -> Event {
+    let mut event =
+        Event::new(format!("2026-01-02T03:04:{:02}Z", n % 60).parse().unwrap(), "session.opened", "node-1");
+    event.operator = Some(if n.is_multiple_of(2) { "alice" } else { "bob" }.into());
+    event.detail = json!({"n": n, "text": "\u{1b}[2J \u{20ac}"}).as_object().unwrap().clone();
+    event
+}
+
+fn open(dir: &Path) -> Result<Log, OpenError> {
+    Log::open(dir, signer(1))
+}
+
+/// A log of `count` entries with a checkpoint after every `each` and one at the end.
+fn filled(dir: &Path, count: u64, each: u64) -> Vec<Checkpoint> {
+    let mut log = open(dir).unwrap();
+    let mut made = Vec::new();
+    for n in 0..count {
+        assert_eq!(log.append(&event(n)).unwrap(), n);
+        if (n + 1).is_multiple_of(each) || n + 1 == count {
+            made.push(log.checkpoint().unwrap());
+        }
+    }
+    made
+}
+
+fn check(dir: &Path) -> Result<Counts, VerifyError> {
+    verify(dir, &key(), &[], |_| {})
+}
+
+fn broken(result: Result<Counts, VerifyError>) -> Broken {
+    match result {
+        Err(VerifyError::Broken(broken)) => broken,
+        other => panic!("not named: {other:?}"),
+    }
+}
+
+/// Where each line of the entries begins, and the end.
+fn starts(dir: &Path) -> Vec<usize> {
+    let text = fs::read(entries(dir)).unwrap();
+    [0].into_iter().chain(text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1)).collect()
+}
+
+#[test]
+fn an_entry_is_exactly_the_object_of_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 1, 1);
+    let entry = Reader::open(dir.path(), Filter::default()).unwrap().next().unwrap().unwrap();
+    assert_eq!(
+        entry.json,
+        "{\"account\":null,\"code\":null,\"detail\":{\"n\":0,\"text\":\"\\u001b[2J \u{20ac}\"},\"device\":null,\
+         \"node\":\"node-1\",\"operator\":\"alice\",\"outcome\":null,\"reason\":null,\"seq\":0,\"session\":null,\
+         \"target\":null,\"time\":\"2026-01-02T03:04:00.000000Z\",\"type\":\"session.opened\"}"
+    );
+    assert_eq!(entry.event, event(0));
+    let line: Value = serde_json::from_slice(&fs::read(entries(dir.path())).unwrap()).unwrap();
+    assert_eq!(line["leaf"], entry.leaf.to_base64());
+}
+
+#[test]
+fn the_log_is_continued_and_every_checkpoint_stays_consistent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = filled(dir.path(), 7, 3);
+    let mut log = open(dir.path()).unwrap();
+    assert_eq!((log.size(), log.signed(), log.torn().len()), (7, made.last(), 0));
+    assert_eq!(log.checkpoint().unwrap(), *made.last().unwrap(), "nothing new, nothing signed");
+    for n in 7..40 {
+        log.append(&event(n)).unwrap();
+    }
+    made.push(log.checkpoint().unwrap());
+    let counts = check(dir.path()).unwrap();
+    // The empty one, three of the first run, one of the second, and the newest once more.
+    assert_eq!(counts, Counts { entries: 40, signed: 40, checkpoints: 6, torn: 0 });
+    for (older, newer) in
+        made.iter().flat_map(|a| made.iter().map(move |b| (a, b))).filter(|(a, b)| a.size <= b.size)
+    {
+        let proof = consistent(dir.path(), older, newer).unwrap();
+        assert!(merkle::extends(older.size, &older.root, newer.size, &newer.root, &proof));
+    }
+    for entry in Reader::open(dir.path(), Filter::default()).unwrap().map(Result::unwrap) {
+        for checkpoint in made.iter().filter(|checkpoint| checkpoint.size > entry.seq) {
+            let proof = prove(dir.path(), entry.seq, checkpoint).unwrap();
+            assert!(proof.holds(&entry.json, checkpoint));
+            assert!(!proof.holds(&entry.json.replace("node-1", "node-2"), checkpoint));
+        }
+    }
+    assert!(matches!(prove(dir.path(), 40, &made[3]), Err(ProofError::Beyond { .. })));
+    let forged = Checkpoint { root: made[0].root, ..made[3].clone() };
+    assert!(matches!(consistent(dir.path(), &made[0], &forged), Err(ProofError::Differs(40))));
+    assert!(matches!(prove(dir.path(), 0, &forged), Err(ProofError::Differs(40))));
+}
+
+#[test]
+fn the_log_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::Busy(_))));
+    drop(first);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn an_event_that_cannot_be_written_leaves_the_log_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    let mut odd = event(0);
+    odd.detail.insert("big".into(), json!(u64::MAX));
+    assert!(matches!(log.append(&odd), Err(AppendError::Event(EventError::Canonical(_)))));
+    odd.detail.insert("big".into(), json!("x".repeat(MAX_EVENT)));
+    assert!(matches!(log.append(&odd), Err(AppendError::Event(EventError::TooLong(_)))));
+    assert_eq!(log.append(&event(0)).unwrap(), 0);
+    log.checkpoint().unwrap();
+    assert_eq!(check(dir.path()).unwrap().entries, 1);
+}
+
+#[test]
+fn a_torn_last_line_is_set_aside_whole_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3, 10);
+    let mut log = open(dir.path()).unwrap();
+    log.append(&event(3)).unwrap();
+    log.append(&event(4)).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let whole = fs::read(entries(dir.path())).unwrap();
+    let starts = starts(dir.path());
+    for cut in starts[3]..whole.len() {
+        fs::write(entries(dir.path()), &whole[..cut]).unwrap();
+        let good = starts.iter().filter(|start| **start <= cut).count() as u64 - 1;
+        let begin = starts[good as usize];
+        assert_eq!(check(dir.path()).unwrap().torn, (cut - begin) as u64);
+        let log = open(dir.path()).unwrap();
+        assert_eq!(log.size(), good);
+        if cut == begin {
+            assert!(log.torn().is_empty());
+            continue;
+        }
+        let [torn] = log.torn() else { panic!("{:?}", log.torn()) };
+        assert_eq!((torn.offset, torn.bytes), (begin as u64, (cut - begin) as u64));
+        assert_eq!(fs::read(&torn.file).unwrap(), &whole[begin..cut]);
+        drop(log);
+        assert!(open(dir.path()).unwrap().torn().is_empty(), "told once");
+    }
+}
+
+#[test]
+fn a_log_cut_below_its_checkpoint_is_never_opened_and_the_cut_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 5, 2);
+    let whole = fs::read(entries(dir.path())).unwrap();
+    let starts = starts(dir.path());
+    for cut in 0..whole.len() {
+        fs::write(entries(dir.path()), &whole[..cut]).unwrap();
+        let good = starts.iter().filter(|start| **start <= cut).count() - 1;
+        let named = broken(check(dir.path()));
+        assert_eq!(
+            (named.place, named.seq, named.offset),
+            (Place::Entries, Some(good as u64), starts[good] as u64)
+        );
+        assert!(matches!(named.why, Why::Cut(_)));
+        assert!(matches!(open(dir.path()), Err(OpenError::Shorter { signed: 5, .. })));
+        assert_eq!(fs::read(entries(dir.path())).unwrap().len(), cut, "a refusal changes nothing");
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_entries_is_named_by_its_entry_and_refused_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 4, 2);
+    let whole = fs::read(entries(dir.path())).unwrap();
+    let starts = starts(dir.path());
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(entries(dir.path()), &damaged).unwrap();
+        let seq = starts.iter().filter(|start| **start <= at).count() - 1;
+        let named = broken(check(dir.path()));
+        assert_eq!(
+            (named.place, named.seq, named.offset),
+            (Place::Entries, Some(seq as u64), starts[seq] as u64)
+        );
+        match open(dir.path()) {
+            Err(OpenError::Damaged { seq: told, .. }) => assert_eq!(told, seq as u64),
+            Err(OpenError::Shorter { found: 3, signed: 4 }) => {
+                assert_eq!(at + 1, whole.len(), "the last line end")
+            }
+            other => panic!("byte {at}: {:?}", other.err()),
+        }
+        assert_eq!(fs::read(entries(dir.path())).unwrap(), damaged, "a refusal changes nothing");
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_checkpoints_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 4, 2);
+    for (path, place) in [(newest(dir.path()), Place::Newest), (history(dir.path()), Place::History)] {
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&path, &damaged).unwrap();
+            match check(dir.path()) {
+                Err(VerifyError::Broken(named)) => assert_eq!(named.place, place, "byte {at}"),
+                other => panic!("byte {at}: {other:?}"),
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+}
+
+#[test]
+fn an_entry_rewritten_with_its_hash_is_named_between_two_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 9, 3);
+    let mut lines: Vec<String> =
+        fs::read_to_string(entries(dir.path())).unwrap().lines().map(|l| format!("{l}\n")).collect();
+    let mut forged = event(4);
+    forged.operator = Some("mallory".into());
+    lines[4] = entry::line(&forged.canonical(4).unwrap()).0;
+    fs::write(entries(dir.path()), lines.concat()).unwrap();
+    let named = broken(check(dir.path()));
+    assert_eq!((named.seq, named.why), (Some(3), Why::Root { from: 3, to: 5 }));
+    assert_eq!(named.offset, starts(dir.path())[3] as u64);
+    assert!(matches!(open(dir.path()), Err(OpenError::Different { signed: 9 })));
+}
+
+#[test]
+fn entries_reordered_repeated_or_inserted_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 5, 5);
+    let text = fs::read_to_string(entries(dir.path())).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for (order, seq, found) in [
+        (vec![0, 2, 1, 3, 4], 1, 2),
+        (vec![0, 1, 1, 2, 3, 4], 2, 1),
+        (vec![0, 1, 3, 4], 2, 3),
+        (vec![0, 1, 2, 3, 4, 0], 5, 0),
+    ] {
+        fs::write(entries(dir.path()), order.iter().map(|i| lines[*i]).collect::<String>()).unwrap();
+        let named = broken(check(dir.path()));
+        assert_eq!((named.seq, named.why), (Some(seq), Why::Entry(EntryError::Sequence(found))));
+    }
+}
+
+#[test]
+fn an_old_copy_of_everything_is_seen_only_with_a_checkpoint_kept_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3, 3);
+    let old: Vec<_> = [entries(dir.path()), newest(dir.path()), history(dir.path())]
+        .into_iter()
+        .map(|path| (fs::read(&path).unwrap(), path))
+        .collect();
+    let mut log = open(dir.path()).unwrap();
+    log.append(&event(3)).unwrap();
+    let kept = log.checkpoint().unwrap();
+    drop(log);
+    assert_eq!(verify(dir.path(), &key(), std::slice::from_ref(&kept), |_| {}).unwrap().signed, 4);
+    for (bytes, path) in &old {
+        fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(check(dir.path()).unwrap().entries, 3);
+    let named = broken(verify(dir.path(), &key(), &[kept], |_| {}));
+    assert_eq!((named.seq, named.why), (Some(3), Why::Cut(4)));
+}
+
+#[test]
+fn a_log_without_its_checkpoints_or_under_another_key_is_not_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3, 3);
+    assert!(matches!(Log::open(dir.path(), signer(2)), Err(OpenError::OtherKey(_))));
+    fs::remove_file(public(dir.path())).unwrap();
+    assert!(matches!(Log::open(dir.path(), signer(2)), Err(OpenError::Note { .. })));
+    fs::remove_file(newest(dir.path())).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a refusal leaves nothing behind");
+    drop(Log::open(dir.path(), signer(1)).unwrap());
+    assert_eq!(check(dir.path()).unwrap().signed, 3, "the newest is put back from the history");
+    fs::remove_file(history(dir.path())).unwrap();
+    fs::remove_file(newest(dir.path())).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::NoCheckpoint(_))));
+    assert!(matches!(broken(check(dir.path())).why, Why::NoCheckpoint));
+}
+
+#[test]
+fn a_half_written_checkpoint_is_set_aside_and_the_one_before_it_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 4, 2);
+    let whole = fs::read(history(dir.path())).unwrap();
+    let notes: Vec<usize> = String::from_utf8(whole.clone())
+        .unwrap()
+        .match_indices("bastion.example/audit\n")
+        .map(|m| m.0)
+        .collect();
+    let first = notes[2];
+    // A crash leaves the newest one behind the history, never before it.
+    fs::write(newest(dir.path()), &whole[notes[1]..first]).unwrap();
+    for cut in first + 1..whole.len() {
+        fs::write(history(dir.path()), &whole[..cut]).unwrap();
+        assert_eq!(check(dir.path()).unwrap().signed, 2);
+        let log = open(dir.path()).unwrap();
+        assert_eq!((log.torn().len(), log.size(), log.signed().unwrap().size), (1, 4, 2));
+        assert_eq!(fs::read(history(dir.path())).unwrap(), whole[..first]);
+    }
+    fs::write(newest(dir.path()), &whole[first..]).unwrap();
+    let named = broken(check(dir.path()));
+    assert_eq!((named.place, named.offset, named.why), (Place::History, first as u64, Why::HistoryCut));
+    drop(open(dir.path()).unwrap());
+    assert_eq!(check(dir.path()).unwrap().signed, 4);
+}
+
+#[test]
+fn readers_filter_follow_and_find_the_end_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    for n in 0..3000 {
+        log.append(&event(n)).unwrap();
+    }
+    log.sync().unwrap();
+    let count = |filter| Reader::open(dir.path(), filter).unwrap().map(Result::unwrap).count();
+    let base = Filter::default;
+    assert_eq!(count(Filter { operator: Some("bob".into()), ..base() }), 1500);
+    assert_eq!(count(Filter { kind: Some("session.".into()), ..base() }), 3000);
+    assert_eq!(count(Filter { kind: Some("session.*".into()), ..base() }), 3000);
+    assert_eq!(count(Filter { kind: Some("auth.".into()), ..base() }), 0);
+    assert_eq!(count(Filter { target: Some("web-1".into()), ..base() }), 0);
+    let at = |text: &str| Some(text.parse().unwrap());
+    let (since, until) = (at("2026-01-02T03:04:10Z"), at("2026-01-02T03:04:12Z"));
+    assert_eq!(count(Filter { since, until, ..base() }), 100);
+
+    let filter = Filter { operator: Some("alice".into()), ..base() };
+    let (found, mut follow) = tail(dir.path(), filter.clone(), 500).unwrap();
+    assert_eq!(found.iter().map(|e| e.seq).collect::<Vec<_>>(), (2000..3000).step_by(2).collect::<Vec<_>>());
+    assert!(follow.next().is_none());
+    log.append(&event(3000)).unwrap();
+    log.append(&event(3001)).unwrap();
+    assert!(follow.next().is_none(), "not written yet");
+    log.flush().unwrap();
+    assert_eq!(follow.by_ref().map(|e| e.unwrap().seq).collect::<Vec<_>>(), [3000]);
+    assert_eq!(tail(dir.path(), base(), 9999).unwrap().0.len(), 3002);
+    assert_eq!(tail(dir.path(), base(), 0).unwrap().0.len(), 0);
+    let mut file = fs::OpenOptions::new().append(true).open(entries(dir.path())).unwrap();
+    file.write_all(b"{\"event\":{\"acc").unwrap();
+    assert_eq!(tail(dir.path(), filter, 1).unwrap().0[0].seq, 3000);
+    assert_eq!(count(base()), 3002);
+}
+
+#[test]
+fn an_empty_log_verifies_and_a_folder_without_one_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(check(dir.path()).is_err());
+    assert!(tail(dir.path(), Filter::default(), 3).is_err());
+    let mut log = open(dir.path()).unwrap();
+    assert_eq!(log.checkpoint().unwrap().size, 0);
+    assert_eq!(check(dir.path()).unwrap(), Counts { entries: 0, signed: 0, checkpoints: 2, torn: 0 });
+    assert_eq!(tail(dir.path(), Filter::default(), 3).unwrap().0, []);
+    assert_eq!(fs::read_to_string(public(dir.path())).unwrap().parse(), Ok(key()));
+}
+
+#[test]
+fn a_full_disk_gives_the_log_up_until_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    log.append(&event(0)).unwrap();
+    log.checkpoint().unwrap();
+    log.append(&event(1)).unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    log.entries = std::sync::Arc::new(crate::durable::Durable::new(full, "/dev/full".into()));
+    assert!(matches!(log.sync(), Err(crate::WriteError::Write { .. })));
+    assert!(matches!(log.append(&event(2)), Err(AppendError::Write(_))));
+    assert!(matches!(log.checkpoint(), Err(CheckpointError::Write(_))));
+    drop(log);
+    let mut log = open(dir.path()).unwrap();
+    assert_eq!(log.append(&event(1)).unwrap(), 1);
+    log.checkpoint().unwrap();
+    assert_eq!(check(dir.path()).unwrap().signed, 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_damage_to_a_signed_log_is_an_error_at_or_before_it_and_never_opened(
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        moved in any::<Option<(prop::sample::Index, prop::sample::Index, u16)>>(), cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path(), 6, 2);
+        let whole = fs::read(entries(dir.path())).unwrap();
+        let mut bytes = whole.clone();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some((from, to, length)) = moved {
+            let from = from.index(bytes.len());
+            let taken: Vec<u8> = bytes[from..].iter().take(usize::from(length)).copied().collect();
+            let to = to.index(bytes.len());
+            bytes.splice(to..to, taken);
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(entries(dir.path()), &bytes).unwrap();
+        let first = whole.iter().zip(&bytes).position(|(a, b)| a != b).unwrap_or(whole.len().min(bytes.len()));
+        match check(dir.path()) {
+            Ok(_) => prop_assert!(bytes.starts_with(&whole)),
+            Err(VerifyError::Broken(named)) => prop_assert!(named.offset <= first as u64),
+            Err(other) => panic!("{other}"),
+        }
+        prop_assert_eq!(open(dir.path()).is_ok(), bytes.starts_with(&whole));
+    }
+
+    #[test]
+    fn any_bytes_as_any_file_get_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..300), which in 0..4usize) {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path(), 3, 1);
+        let path = [entries(dir.path()), newest(dir.path()), history(dir.path()), public(dir.path())][which].clone();
+        fs::write(path, bytes).unwrap();
+        let _ = check(dir.path());
+        let _ = tail(dir.path(), Filter::default(), 2);
+        let _ = open(dir.path());
+    }
+}

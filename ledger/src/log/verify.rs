@@ -77,6 +77,9 @@ pub enum Why {
     /// Fewer entries than were signed.
     #[error("the log ends here, {0} entries were signed: its end was cut off or an old copy was put back")]
     Cut(u64),
+    /// The newest checkpoint stands alone.
+    #[error("the newest checkpoint is not in the history: the history was cut or its end was changed")]
+    HistoryCut,
     /// No checkpoint at all.
     #[error("there is no checkpoint: nothing says what this log must hold")]
     NoCheckpoint,
@@ -125,7 +128,7 @@ pub fn verify(
     let mut lines = Lines::open(&path, 0, MAX_LINE).map_err(io)?;
     let mut tree = Tree::new();
     loop {
-        marks.check(&tree, lines.start())?;
+        marks.check(&tree, lines.next())?;
         let line = lines.step().map_err(io)?;
         let start = lines.start();
         let broken = |why: Why| Broken { place: Place::Entries, seq: Some(tree.size()), offset: start, why };
@@ -151,6 +154,7 @@ pub fn verify(
 /// The sizes and roots the log must pass through.
 struct Marks {
     history: History,
+    newest: u64,
     /// The next one of the history.
     next: Option<Checkpoint>,
     /// The newest and those from outside, largest first.
@@ -177,11 +181,25 @@ impl Marks {
             let why = NoteError::Origin(other.origin.clone()).into();
             return Err(Broken { place: Place::Outside, seq: None, offset: 0, why }.into());
         }
+        let newest_size = newest.size;
         let mut others: Vec<Checkpoint> = outside.iter().cloned().chain([newest]).collect();
         others.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
-        let mut history = History::open(dir, key)?;
-        let next = history.step()?;
-        Ok(Self { history, next, others, agreed: 0, offset: 0, checked: 0 })
+        let history = History::open(dir, key)?;
+        let mut marks =
+            Self { history, newest: newest_size, next: None, others, agreed: 0, offset: 0, checked: 0 };
+        marks.advance()?;
+        Ok(marks)
+    }
+
+    /// Moves on in the history, and returns where it stood. A checkpoint is in the history before it is the newest, so a history
+    /// that ends before the newest one was not cut by a crash.
+    fn advance(&mut self) -> Result<Option<Checkpoint>, VerifyError> {
+        let next = self.history.step()?;
+        if next.is_none() && self.newest > self.history.last {
+            let (place, offset) = (Place::History, self.history.offset);
+            return Err(Broken { place, seq: None, offset, why: Why::HistoryCut }.into());
+        }
+        Ok(std::mem::replace(&mut self.next, next))
     }
 
     /// Holds `tree` against every checkpoint of its size; the next entry begins at `offset`.
@@ -201,8 +219,7 @@ impl Marks {
     /// The next checkpoint of `size`, if there is one.
     fn take(&mut self, size: u64) -> Result<Option<Checkpoint>, VerifyError> {
         if self.next.as_ref().is_some_and(|next| next.size == size) {
-            let following = self.history.step()?;
-            return Ok(std::mem::replace(&mut self.next, following));
+            return self.advance();
         }
         Ok(self.others.pop_if(|other| other.size == size))
     }
@@ -221,6 +238,8 @@ struct History {
     length: u64,
     key: VerifierKey,
     last: u64,
+    /// Where the note last read, or not read, begins.
+    offset: u64,
 }
 
 impl History {
@@ -231,7 +250,7 @@ impl History {
             Ok((lines, meta.len()))
         });
         match opened {
-            Ok((lines, length)) => Ok(Self { path, lines, length, key: key.clone(), last: 0 }),
+            Ok((lines, length)) => Ok(Self { path, lines, length, key: key.clone(), last: 0, offset: 0 }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Broken { place: Place::History, seq: None, offset: 0, why: Why::NoCheckpoint }.into())
             }
@@ -246,6 +265,7 @@ impl History {
             let line =
                 self.lines.step().map_err(|source| VerifyError::Io { path: self.path.clone(), source })?;
             let offset = *start.get_or_insert(self.lines.start());
+            self.offset = offset;
             let broken = |why: Why| Broken { place: Place::History, seq: None, offset, why };
             if offset >= self.length || matches!(line, Line::End | Line::Torn) {
                 // A note that is being written, or that a crash cut short: it was never handed out.

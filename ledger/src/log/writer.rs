@@ -101,13 +101,28 @@ impl Log {
             return Ok(signed.clone());
         }
         let checkpoint = Checkpoint { origin: self.key.name().to_owned(), size, root };
-        let note = checkpoint.sign(self.signer.as_ref()).ok_or(CheckpointError::Key)?;
-        self.history.write(note.as_bytes())?;
-        self.history.sync()?;
-        let path = super::newest(&self.dir);
-        replace(&path, note.as_bytes()).map_err(|source| CheckpointError::File { path, source })?;
+        let note = self.note(&checkpoint)?;
+        self.record(&note)?;
+        self.publish(&note)?;
         self.signed = Some(checkpoint.clone());
         Ok(checkpoint)
+    }
+
+    /// The signed note of `checkpoint`, whose tree is ours.
+    pub(super) fn note(&self, checkpoint: &Checkpoint) -> Result<String, CheckpointError> {
+        checkpoint.sign(self.signer.as_ref()).ok_or(CheckpointError::Key)
+    }
+
+    /// Adds `note` to the history.
+    pub(super) fn record(&self, note: &str) -> Result<(), WriteError> {
+        self.history.write(note.as_bytes())?;
+        self.history.sync()
+    }
+
+    /// Puts `note` in the place of the newest checkpoint.
+    pub(super) fn publish(&self, note: &str) -> Result<(), CheckpointError> {
+        let path = super::newest(&self.dir);
+        replace(&path, note.as_bytes()).map_err(|source| CheckpointError::File { path, source })
     }
 
     /// A handle that makes flushed events last, for another thread.

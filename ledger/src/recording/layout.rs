@@ -127,51 +127,18 @@ impl FrameHead {
 
     /// The head these bytes encode; `None` when the parity disagrees.
     pub(super) fn decode(bytes: &[u8; HEAD]) -> Option<Self> {
-        let [
-            l0,
-            l1,
-            l2,
-            l3,
-            stream,
-            flags,
-            p0,
-            p1,
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            s6,
-            s7,
-            m0,
-            m1,
-            m2,
-            m3,
-            m4,
-            m5,
-            m6,
-            m7,
-            w0,
-            w1,
-            w2,
-            w3,
-            w4,
-            w5,
-            w6,
-            w7,
-        ] = *bytes;
-        let head = Self {
-            sealed: u32::from_be_bytes([l0, l1, l2, l3]),
-            stream,
-            flags,
-            seq: u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
-            stamp: Stamp {
-                monotonic_ns: u64::from_be_bytes([m0, m1, m2, m3, m4, m5, m6, m7]),
-                wall_ns: i64::from_be_bytes([w0, w1, w2, w3, w4, w5, w6, w7]),
-            },
+        let (sealed, rest) = bytes.split_first_chunk()?;
+        let ([stream, flags], rest) = rest.split_first_chunk()?;
+        let (parity, rest) = rest.split_first_chunk()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        let (monotonic, rest) = rest.split_first_chunk()?;
+        let stamp = Stamp {
+            monotonic_ns: u64::from_be_bytes(*monotonic),
+            wall_ns: i64::from_be_bytes(*rest.first_chunk()?),
         };
-        (head.parity() == u16::from_be_bytes([p0, p1])).then_some(head)
+        let (sealed, seq) = (u32::from_be_bytes(*sealed), u64::from_be_bytes(*seq));
+        let head = Self { sealed, stream: *stream, flags: *flags, seq, stamp };
+        (head.parity() == u16::from_be_bytes(*parity)).then_some(head)
     }
 
     /// The exclusive or of the head's other 16-bit words. It tells a damaged length from a frame that a crash cut short: any

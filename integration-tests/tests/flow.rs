@@ -1,0 +1,219 @@
+//! Bytes in quantity: both ways at once, into a target that does not take them, to a client that does not read them.
+//! It never lets the bastion hold more than its bound, whatever either side does.
+
+use std::io::{Read, Write};
+use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bartizan_integration_tests::{DEADLINE, Rig, Sum, ended, until};
+
+/// The most memory the bastion may ever hold in these scenes.
+const BOUND: u64 = 64 << 20;
+const BLOCK: usize = 1 << 20;
+
+#[test]
+fn zeros_and_noise_go_through_cat_and_come_back_whole() {
+    for content in [Content::Zeros, Content::Noise] {
+        through_cat(96, content);
+    }
+}
+
+#[test]
+#[ignore = "long: a gibibyte ten times"]
+fn a_gibibyte_goes_through_cat_ten_times_of_ten() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    for round in 0..10 {
+        let mut ssh = ana.command("ssh");
+        ssh.arg(ana.at("db1")).arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut ssh = ssh.spawn().unwrap();
+        let sent = send(ssh.stdin.take().unwrap(), 1024, Content::Zeros);
+        let back = take(ssh.stdout.take().unwrap());
+        assert_eq!(back.join().unwrap(), sent.join().unwrap(), "round {round}");
+        assert!(ssh.wait().unwrap().success());
+    }
+    assert_bounded(&rig);
+}
+
+#[test]
+#[ignore = "long: a gibibyte of noise"]
+fn a_gibibyte_of_noise_goes_through_cat_and_comes_back_whole() {
+    through_cat(1024, Content::Noise);
+}
+
+fn through_cat(blocks: usize, content: Content) {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let mut ssh = rig.client("ana").start("db1", "cat");
+    let sent = send(ssh.stdin.take().unwrap(), blocks, content);
+    let back = take(ssh.stdout.take().unwrap());
+    assert_eq!(back.join().unwrap(), sent.join().unwrap());
+    assert!(ssh.wait().unwrap().success());
+    assert_bounded(&rig);
+    rig.sealed_recordings(1);
+    rig.verify_everything();
+}
+
+#[test]
+fn a_target_that_sleeps_stalls_an_upload_and_loses_nothing() {
+    into_a_sleeping_target(48, Duration::from_secs(3));
+}
+
+#[test]
+#[ignore = "long: twenty seconds and a gibibyte"]
+fn a_target_that_sleeps_long_stalls_an_upload_and_loses_nothing() {
+    into_a_sleeping_target(1024, Duration::from_secs(20));
+}
+
+fn into_a_sleeping_target(blocks: usize, stall: Duration) {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let mut ssh = rig.client("ana").start("db1", &format!("sleep {}; sha256sum", stall.as_secs()));
+    let sent = send(ssh.stdin.take().unwrap(), blocks, Content::Noise);
+    let mut said = String::new();
+    ssh.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let (_, sum) = sent.join().unwrap();
+    assert_eq!(said.split(' ').next(), Some(sum.as_str()));
+    assert!(ssh.wait().unwrap().success());
+    assert_bounded(&rig);
+}
+
+#[test]
+fn a_client_that_sleeps_stalls_a_download_and_loses_nothing() {
+    into_a_sleeping_client(48, Duration::from_secs(3));
+}
+
+#[test]
+#[ignore = "long: twenty seconds and a gibibyte"]
+fn a_client_that_sleeps_long_stalls_a_download_and_loses_nothing() {
+    into_a_sleeping_client(1024, Duration::from_secs(20));
+}
+
+fn into_a_sleeping_client(blocks: usize, stall: Duration) {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let file = rig.path("noise");
+    let whole = write_noise(&file, blocks);
+    let mut ssh = rig.client("ana").start("db1", &format!("cat {}", file.display()));
+    let mut out = ssh.stdout.take().unwrap();
+    let mut first = vec![0; 4096];
+    out.read_exact(&mut first).unwrap();
+    // The stall is what is tested.
+    std::thread::sleep(stall);
+    assert_eq!(take_after(out, first).join().unwrap(), whole);
+    assert!(ssh.wait().unwrap().success());
+    assert_bounded(&rig);
+}
+
+#[test]
+fn a_stalled_channel_does_not_hold_up_its_siblings() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let shared = rig.client("ana").share("db1");
+    let mut down = shared.start("yes");
+    let mut up = shared.start("sleep 600");
+    let mut flood = up.stdin.take().unwrap();
+    let flooding = std::thread::spawn(move || while flood.write_all(&[0; BLOCK]).is_ok() {});
+    let mut first = [0; 2];
+    down.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    for _ in 0..5 {
+        let mut echo = shared.start("cat | sha256sum");
+        let sent = send(echo.stdin.take().unwrap(), 4, Content::Noise);
+        let mut said = String::new();
+        echo.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said.split(' ').next(), Some(sent.join().unwrap().1.as_str()));
+        assert!(ended("a sibling", &mut echo, Duration::from_secs(20)).success());
+    }
+    for child in [&mut down, &mut up] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    flooding.join().unwrap();
+    assert_bounded(&rig);
+}
+
+#[test]
+fn two_hundred_commands_on_one_connection_leave_nothing_open() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let shared = rig.client("ana").share("db1");
+    let before = rig.server().descriptors();
+    for n in 0..200 {
+        let ran = shared.command(&format!("echo {n}")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{n}\n"));
+    }
+    assert_bounded(&rig);
+    until("descriptors to be given back", DEADLINE, || {
+        (rig.server().descriptors() <= before + 4).then_some(())
+    });
+    shared.close();
+    assert_eq!(rig.sealed_recordings(200).len(), 200);
+}
+
+fn assert_bounded(rig: &Rig) {
+    let peak = rig.server().peak_memory();
+    assert!(peak < BOUND, "the bastion held {peak} bytes");
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    Zeros,
+    Noise,
+}
+
+impl Content {
+    fn block(self, n: usize) -> Vec<u8> {
+        match self {
+            Self::Zeros => vec![0; BLOCK],
+            Self::Noise => {
+                let mut state = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+                let next = |_| {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    state.to_le_bytes()
+                };
+                (0..BLOCK / 8).flat_map(next).collect()
+            }
+        }
+    }
+}
+
+/// Sends blocks and ends the input. Gives the count and the checksum of what was sent.
+fn send(mut input: ChildStdin, blocks: usize, content: Content) -> JoinHandle<(usize, String)> {
+    std::thread::spawn(move || {
+        let mut sum = Sum::default();
+        for n in 0..blocks {
+            let block = content.block(n);
+            input.write_all(&block).unwrap();
+            sum.add(&block);
+        }
+        sum.end()
+    })
+}
+
+fn take(out: ChildStdout) -> JoinHandle<(usize, String)> {
+    take_after(out, Vec::new())
+}
+
+/// Reads to the end. Gives the count and the checksum, what was read before included.
+fn take_after(mut out: ChildStdout, first: Vec<u8>) -> JoinHandle<(usize, String)> {
+    std::thread::spawn(move || {
+        let mut sum = Sum::default();
+        sum.add(&first);
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            match out.read(&mut chunk).unwrap() {
+                0 => return sum.end(),
+                n => sum.add(&chunk[..n]),
+            }
+        }
+    })
+}
+
+fn write_noise(path: &std::path::Path, blocks: usize) -> (usize, String) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut sum = Sum::default();
+    for n in 0..blocks {
+        let block = Content::Noise.block(n);
+        file.write_all(&block).unwrap();
+        sum.add(&block);
+    }
+    sum.end()
+}

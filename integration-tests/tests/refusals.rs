@@ -1,0 +1,153 @@
+//! Who is turned away, with which code in the log, and what they are told.
+//! It never reads a refusal from the bastion's memory: only from `audit list` and the client's screen.
+
+use std::process::Output;
+
+use bartizan_integration_tests::{Client, Rig};
+
+/// Exit status of a refused channel.
+const REFUSED: i32 = 254;
+/// What `ssh` itself exits with when it was not let in.
+const NOT_LOGGED_IN: i32 = 255;
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The line of the bastion, without the reference that differs every time.
+fn line(output: &Output) -> String {
+    let told = told(output);
+    let line = told
+        .lines()
+        .find(|line| line.starts_with("bartizan: "))
+        .unwrap_or_else(|| panic!("no line in {told:?}"));
+    line.split(" ref ").next().unwrap().to_owned()
+}
+
+fn try_in(client: &Client<'_>) -> Output {
+    let output = client.ssh("db1", "echo in");
+    assert_eq!(output.stdout, b"", "nothing ran");
+    output
+}
+
+#[test]
+fn a_machine_without_a_device_key_is_not_listened_to() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let stranger = rig.client("ana").without_device();
+    let output = try_in(&stranger);
+    assert_eq!(output.status.code(), Some(NOT_LOGGED_IN), "{}", told(&output));
+    let events = rig.events();
+    let refused =
+        events.iter().find(|event| event["code"].as_str().is_some_and(|code| code.starts_with("POSTURE-")));
+    assert!(refused.is_some(), "{events:#?}");
+    // The person's key was never looked at, so no code was asked for.
+    assert!(
+        !stranger.prompts().iter().any(|prompt| prompt.contains("One-time code")),
+        "{:?}",
+        stranger.prompts()
+    );
+}
+
+#[test]
+fn a_wrong_code_and_a_used_code_are_refused() {
+    let rig = Rig::new().operator("ana").target("db1").fresh("0s").start();
+    let wrong = rig.phone("ana").wrong();
+    assert_eq!(try_in(&rig.client("ana").answering(&wrong)).status.code(), Some(NOT_LOGGED_IN));
+    rig.refusal("LOGIN-004");
+    let right = rig.client("ana").ssh("db1", "echo in");
+    assert_eq!(right.stdout, b"in\n", "{}", told(&right));
+    let used = rig.phone("ana").used();
+    assert_eq!(try_in(&rig.client("ana").answering(&used)).status.code(), Some(NOT_LOGGED_IN));
+    rig.refusal("LOGIN-005");
+}
+
+#[test]
+fn another_persons_code_and_another_persons_key_are_refused() {
+    let rig = Rig::new().operator("alice").operator("bob").target("db1").start();
+    let code = rig.phone("bob").fresh();
+    assert_eq!(try_in(&rig.client("alice").answering(&code)).status.code(), Some(NOT_LOGGED_IN));
+    assert_eq!(rig.refusal("LOGIN-004")["operator"], "alice");
+    assert_eq!(try_in(&rig.client("alice").with_key_of("bob")).status.code(), Some(NOT_LOGGED_IN));
+    rig.refusal("LOGIN-003");
+}
+
+#[test]
+fn names_that_must_not_be_learnt_are_refused_alike() {
+    let rig = Rig::new().operator("ana").target("db1").forbidden_target("vault1").start();
+    let ana = rig.client("ana");
+    let ask = |who: String| {
+        let output = ana.command("ssh").arg(who).arg("echo in").output().unwrap();
+        assert_eq!(output.stdout, b"", "nothing ran");
+        assert_eq!(output.status.code(), Some(REFUSED), "{}", told(&output));
+        line(&output)
+    };
+    let unknown_target = ask(ana.at("nowhere"));
+    assert_eq!(ask(ana.at("vault1")), unknown_target);
+    assert_eq!(ask(ana.as_account("postgres", "db1")), unknown_target);
+    assert!(unknown_target.contains("[ACCESS-000]"), "{unknown_target}");
+    for code in ["ACCESS-001", "ACCESS-002", "ACCESS-003"] {
+        rig.refusal(code);
+    }
+    assert_eq!(rig.target("vault1").connections(), 0, "nothing was dialled");
+    assert!(rig.recordings().is_empty(), "nothing was recorded");
+}
+
+#[test]
+fn an_unknown_operator_and_a_disabled_one_are_turned_away_alike() {
+    let rig = Rig::new().operator("ana").operator("bob").target("db1").start();
+    rig.said(&["operator", "disable", "bob"]);
+    let disabled = try_in(&rig.client("bob"));
+    let ana = rig.client("ana");
+    let mut command = ana.command("ssh");
+    command.arg(ana.at("db1").replacen("ana", "nobody", 1)).arg("echo in");
+    let unknown = command.output().unwrap();
+    assert_eq!((disabled.status.code(), unknown.status.code()), (Some(NOT_LOGGED_IN), Some(NOT_LOGGED_IN)));
+    let without_names = |output: &Output| told(output).replace("bob", "?").replace("nobody", "?");
+    assert_eq!(without_names(&disabled), without_names(&unknown));
+    rig.refusal("LOGIN-001");
+    rig.refusal("LOGIN-002");
+    rig.said(&["operator", "enable", "bob"]);
+    assert_eq!(rig.client("bob").ssh("db1", "echo in").stdout, b"in\n");
+}
+
+#[test]
+fn a_login_name_that_is_none_is_refused_before_any_look_up() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    for name in ["ana++db1", "ana+root+db1+more", "+", "ana+root+db 1", "ana+root+dß1"] {
+        let mut command = ana.command("ssh");
+        let output = command.arg("-l").arg(name).arg("bastion").arg("echo in").output().unwrap();
+        assert_eq!(output.status.code(), Some(NOT_LOGGED_IN), "{name}: {}", told(&output));
+    }
+    rig.refusal("LOGIN-007");
+}
+
+#[test]
+fn a_target_with_another_host_key_is_not_talked_to() {
+    let rig = Rig::new().operator("ana").target("db1").target("db2").start();
+    // The bundle says db1 lives where db2 does.
+    let folder = rig.new_folder("bundle");
+    let text = std::fs::read_to_string(rig.path("bundle/scene.toml")).unwrap();
+    let (one, two) = (rig.target("db1").address().to_string(), rig.target("db2").address().to_string());
+    std::fs::write(folder.join("scene.toml"), text.replace(&one, &two)).unwrap();
+    rig.said(&["access", "apply", folder.to_str().unwrap()]);
+    let output = rig.client("ana").ssh("db1", "echo in");
+    assert_eq!(
+        (output.stdout.as_slice(), output.status.code()),
+        (&b""[..], Some(REFUSED)),
+        "{}",
+        told(&output)
+    );
+    rig.refusal("TARGET-004");
+}
+
+#[test]
+fn forwards_and_agents_are_refused() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    let forward = format!("127.0.0.1:{}", rig.target("db1").address().port());
+    let output = ana.command("ssh").arg("-W").arg(&forward).arg(ana.at("db1")).output().unwrap();
+    assert!(!output.status.success());
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("SSH-2.0"), "{output:?}");
+    assert_eq!(rig.target("db1").connections(), 0);
+}

@@ -1,0 +1,370 @@
+//! The access bundle: files in, one checked value out, with an index over its grants and its rules compiled.
+//! Never half of it: a bundle holds in full or is refused with the first thing that is wrong.
+
+mod error;
+mod grant;
+mod login;
+mod operator;
+mod patterns;
+mod require;
+mod target;
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use error::{BundleError, SourceFile};
+pub(crate) use error::{Place, whole};
+pub use grant::Grant;
+pub use login::Login;
+pub use operator::Operator;
+pub use require::Require;
+pub use target::{Recording, Target, TargetLogin};
+
+use crate::index::Index;
+use crate::names::{OperatorName, RoleName, TargetName};
+use crate::pattern::TargetPattern;
+use crate::rules::{Known, Rules};
+use patterns::Patterns;
+use toml::Spanned;
+
+/// The most files.
+const MOST_FILES: usize = 10_000;
+/// The most text in all, in bytes.
+const MOST_TEXT: usize = 64 << 20;
+/// The most operators, and the most targets.
+const MOST_THINGS: usize = 100_000;
+/// The most grants.
+const MOST_GRANTS: usize = 200_000;
+/// The most host patterns.
+const MOST_HOST_PATTERNS: usize = 256;
+
+/// Who and what exists, and who may do what. Holds everything a decision needs.
+#[derive(Debug)]
+pub struct Bundle {
+    login: Login,
+    host_patterns: Vec<String>,
+    operators: BTreeMap<OperatorName, Operator>,
+    targets: BTreeMap<TargetName, Target>,
+    grants: Vec<Grant>,
+    index: Index,
+    rules: Rules,
+}
+
+impl Bundle {
+    /// Reads and checks a bundle. `*.toml` says who and what, `*.cedar` what is forbidden; the order of files does not
+    /// matter. No files at all are a bundle that permits nothing.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; see [`BundleError`].
+    pub fn parse(files: &[SourceFile]) -> Result<Self, BundleError> {
+        bounds(files)?;
+        let mut files: Vec<&SourceFile> = files.iter().collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some([twin, _]) = files.array_windows().find(|[a, b]| a.name == b.name) {
+            return Err(whole(format_args!("has the file {:?} twice", twin.name), "give each file one name"));
+        }
+        let mut draft = Draft::default();
+        let mut cedar = Vec::new();
+        for file in files {
+            match file.name.rsplit_once('.') {
+                Some((_, "toml")) => draft.add(file)?,
+                Some((_, "cedar")) => cedar.push(file),
+                _ => {
+                    let remedy = "keep only *.toml and *.cedar in it";
+                    return Err(whole(
+                        format_args!("has a file {:?} that it cannot read", file.name),
+                        remedy,
+                    ));
+                }
+            }
+        }
+        draft.links()?;
+        let rules = Rules::compile(&cedar, &draft)?;
+        let index = Index::of(&draft.grants);
+        let Draft { login, host_patterns, operators, targets, grants, .. } = draft;
+        Ok(Self { login: login.unwrap_or_default(), host_patterns, operators, targets, grants, index, rules })
+    }
+
+    /// What every connection needs before any target is known.
+    #[must_use]
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// The names, with `*`, for which our host CA may be trusted by clients; never `*` alone.
+    #[must_use]
+    pub fn host_patterns(&self) -> &[String] {
+        &self.host_patterns
+    }
+
+    /// Everybody the bundle names, by name.
+    pub fn operators(&self) -> impl ExactSizeIterator<Item = &Operator> {
+        self.operators.values()
+    }
+
+    /// Whether the bundle says who exists. Then nobody else does, and `operator add` does not work.
+    #[must_use]
+    pub fn names_operators(&self) -> bool {
+        !self.operators.is_empty()
+    }
+
+    /// The operator of this name.
+    #[must_use]
+    pub fn operator(&self, name: &OperatorName) -> Option<&Operator> {
+        self.operators.get(name)
+    }
+
+    /// All targets, by name.
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
+        self.targets.values()
+    }
+
+    /// The target of this name.
+    #[must_use]
+    pub fn target(&self, name: &TargetName) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
+    /// The target of this name, which may be anything.
+    pub(crate) fn target_named(&self, name: &str) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
+    /// All grants: by file name, then in the order written.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// The ids of the bundle's own rules.
+    #[must_use]
+    pub fn rule_ids(&self) -> &[String] {
+        self.rules.special()
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The grants that name this operator, or one of these roles, for this target.
+    pub(crate) fn naming<'a>(
+        &'a self,
+        operator: &OperatorName,
+        roles: &BTreeSet<RoleName>,
+        target: &Target,
+    ) -> Vec<&'a Grant> {
+        self.at(&self.index.candidates(operator, roles, target))
+            .filter(|grant| grant.names_operator(operator, roles) && grant.names_target(target))
+            .collect()
+    }
+
+    /// The grants that name this target for anybody.
+    pub(crate) fn naming_target<'a>(&'a self, target: &Target) -> Vec<&'a Grant> {
+        self.at(&self.index.of_target(target)).filter(|grant| grant.names_target(target)).collect()
+    }
+
+    fn at<'a>(&'a self, places: &BTreeSet<u32>) -> impl Iterator<Item = &'a Grant> {
+        places.iter().filter_map(|place| self.grants.get(usize::try_from(*place).ok()?))
+    }
+}
+
+fn bounds(files: &[SourceFile]) -> Result<(), BundleError> {
+    if files.len() > MOST_FILES {
+        return Err(whole(format_args!("has {} files, more than {MOST_FILES}", files.len()), "join some"));
+    }
+    let size: usize = files.iter().map(|file| file.text.len()).sum();
+    if size > MOST_TEXT {
+        return Err(whole(
+            format_args!("has {size} bytes, more than {MOST_TEXT}"),
+            "use roles, globs and labels",
+        ));
+    }
+    Ok(())
+}
+
+/// A bundle while its files are read.
+#[derive(Default)]
+struct Draft<'a> {
+    login: Option<Login>,
+    host_patterns: Vec<String>,
+    operators: BTreeMap<OperatorName, Operator>,
+    targets: BTreeMap<TargetName, Target>,
+    grants: Vec<Grant>,
+    patterns: Patterns,
+    /// Where each thing was named first: file and offset.
+    seen: HashMap<String, (&'a SourceFile, usize)>,
+    /// What grants name without a glob, and where, to be looked up when everything is read.
+    dangling: Vec<Link<'a>>,
+}
+
+/// A name in a grant that something must bear.
+struct Link<'a> {
+    file: &'a SourceFile,
+    offset: usize,
+    grant: String,
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Operator,
+    Target,
+}
+
+impl Known for Draft<'_> {
+    fn operator(&self, name: &str) -> bool {
+        self.operators.is_empty() || self.operators.contains_key(name)
+    }
+
+    fn target(&self, name: &str) -> bool {
+        self.targets.contains_key(name)
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn add(&mut self, file: &'a SourceFile) -> Result<(), BundleError> {
+        let written = written::read(&file.text).map_err(|unreadable| {
+            let place = Place { file, thing: &"the text" };
+            let problem = format_args!("cannot be read: {}", unreadable.message);
+            place.wrong(unreadable.at, problem, "correct it; docs/access-bundle.md lists every key")
+        })?;
+        for word in &written.host_patterns {
+            self.host_pattern(file, word)?;
+        }
+        if let Some(login) = &written.login {
+            let place = Place { file, thing: &"[login]" };
+            self.once("[login]", file, login.span().start, &place)?;
+            self.login = Some(Login::check(login.get_ref(), place)?);
+        }
+        for operator in &written.operator {
+            self.operator(file, operator.get_ref())?;
+        }
+        for target in &written.target {
+            self.target(file, target.get_ref())?;
+        }
+        for grant in &written.grant {
+            self.grant(file, grant.get_ref())?;
+        }
+        Ok(())
+    }
+
+    fn once(
+        &mut self,
+        what: &str,
+        file: &'a SourceFile,
+        offset: usize,
+        place: &Place<'_>,
+    ) -> Result<(), BundleError> {
+        match self.seen.insert(what.to_owned(), (file, offset)) {
+            None => Ok(()),
+            Some((first, at)) => {
+                let line = error::line_of(&first.text, at);
+                let problem = format_args!("stands also in {} line {line}", first.name);
+                Err(place.wrong(Some(offset..offset), problem, "keep one of them"))
+            }
+        }
+    }
+
+    fn host_pattern(&mut self, file: &SourceFile, word: &Spanned<String>) -> Result<(), BundleError> {
+        let pattern = word.get_ref();
+        let place = Place { file, thing: &format!("host pattern {pattern:?}") };
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_*?".contains(&byte);
+        let telling = pattern.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        if pattern.len() > 253 || !telling || !pattern.bytes().all(legal) {
+            let remedy =
+                "write a host name with * or ? in it, like \"*.prod.example\", and never \"*\" alone";
+            return Err(place.wrong(Some(word.span()), "is not one", remedy));
+        }
+        if self.host_patterns.len() >= MOST_HOST_PATTERNS {
+            let problem = format_args!("is one more than {MOST_HOST_PATTERNS}");
+            return Err(place.wrong(Some(word.span()), problem, "join some"));
+        }
+        if !self.host_patterns.contains(pattern) {
+            self.host_patterns.push(pattern.clone());
+        }
+        Ok(())
+    }
+
+    fn operator(
+        &mut self,
+        file: &'a SourceFile,
+        written: &written::WrittenOperator,
+    ) -> Result<(), BundleError> {
+        let thing = format!("operator {:?}", written.name.get_ref());
+        let place = Place { file, thing: &thing };
+        let operator = Operator::check(written, place)?;
+        self.once(&thing, file, written.name.span().start, &place)?;
+        full(self.operators.len(), MOST_THINGS, "operators")?;
+        self.operators.insert(operator.name().clone(), operator);
+        Ok(())
+    }
+
+    fn target(&mut self, file: &'a SourceFile, written: &written::WrittenTarget) -> Result<(), BundleError> {
+        let thing = format!("target {:?}", written.name.get_ref());
+        let place = Place { file, thing: &thing };
+        let target = Target::check(written, place)?;
+        self.once(&thing, file, written.name.span().start, &place)?;
+        full(self.targets.len(), MOST_THINGS, "targets")?;
+        self.targets.insert(target.name().clone(), target);
+        Ok(())
+    }
+
+    fn grant(&mut self, file: &'a SourceFile, written: &written::WrittenGrant) -> Result<(), BundleError> {
+        let thing = format!("grant {:?}", written.name.get_ref());
+        let place = Place { file, thing: &thing };
+        let grant = Grant::check(written, &mut self.patterns, place)?;
+        self.once(&thing, file, written.name.span().start, &place)?;
+        full(self.grants.len(), MOST_GRANTS, "grants")?;
+        if self.patterns.too_many() {
+            let problem = format_args!("has more than {} different globs", patterns::MOST_GLOBS);
+            return Err(whole(problem, "name targets by labels"));
+        }
+        let link = |word: &Spanned<String>, kind| Link {
+            file,
+            offset: word.span().start,
+            grant: thing.clone(),
+            name: word.get_ref().clone(),
+            kind,
+        };
+        let words = |list: &'_ Option<Spanned<Vec<Spanned<String>>>>| {
+            list.as_ref().map(|list| list.get_ref().clone()).unwrap_or_default()
+        };
+        self.dangling.extend(words(&written.operators).iter().map(|word| link(word, Kind::Operator)));
+        for (word, pattern) in words(&written.targets).iter().zip(grant.targets()) {
+            if matches!(pattern, TargetPattern::Exact(_)) {
+                self.dangling.push(link(word, Kind::Target));
+            }
+        }
+        self.grants.push(grant);
+        Ok(())
+    }
+
+    /// Every name that a grant writes out is borne by something.
+    fn links(&self) -> Result<(), BundleError> {
+        for link in &self.dangling {
+            let (there, what) = match link.kind {
+                Kind::Operator => (Known::operator(self, &link.name), "operator"),
+                Kind::Target => (Known::target(self, &link.name), "target"),
+            };
+            if !there {
+                let place = Place { file: link.file, thing: &link.grant };
+                let problem =
+                    format_args!("names the {what} {:?}, which the bundle does not have", link.name);
+                let remedy = format_args!("add [[{what}]] or correct the name");
+                return Err(place.wrong(Some(link.offset..link.offset), problem, remedy));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn full(count: usize, most: usize, what: &str) -> Result<(), BundleError> {
+    if count < most {
+        return Ok(());
+    }
+    Err(whole(format_args!("has more than {most} {what}"), "split the site or remove some"))
+}
+
+#[cfg(test)]
+mod tests;

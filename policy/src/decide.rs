@@ -1,0 +1,215 @@
+//! The decision: from a request to a permit or a denial that says what is missing.
+//! Never says yes where any step could not be made: the only road to a [`Permit`] is the last line of [`decide`].
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::denial::{Cause, Denial, Missing};
+use crate::facts::Facts;
+use crate::names::{AccountName, OperatorName, RoleName};
+use crate::permit::Permit;
+use crate::request::Request;
+use crate::rules::No;
+use crate::{Bundle, Grant, Target};
+
+/// A decision: what is permitted, or why not.
+pub type Decision = Result<Permit, Denial>;
+
+/// How many different sets of missing conditions are tried when saying what is missing.
+const MOST_SETS: usize = 16;
+/// How many of the smallest sets are widened by what only a rule demands.
+const MOST_WIDENED: usize = 2;
+
+/// Decides one channel.
+///
+/// # Errors
+/// A [`Denial`] with its cause; with [`Cause::Missing`] also the smallest set of conditions that would permit, those
+/// that the operator can meet from where they sit before those that they cannot.
+pub fn decide(bundle: &Bundle, request: &Request<'_>) -> Decision {
+    let scene = Scene::set(bundle, request)?;
+    if scene.grants.is_empty() {
+        return Err(Denial::because(Cause::NoGrant));
+    }
+    match bundle.rules().guard(&scene.facts) {
+        Ok(()) => match scene.holding()? {
+            Some((grant, rules)) => Ok(scene.permit(request, grant, rules)),
+            None => Err(scene.lacking(None)),
+        },
+        Err(No::Forbidden(rule)) => Err(scene.lacking(Some(rule))),
+        Err(No::Error(rule)) => Err(Denial::because(Cause::RuleError { rule })),
+    }
+}
+
+/// The freshest code that any grant for this operator on this target and account asks for, and never more than
+/// `[login] fresh`, which alone counts where there is no such grant. Without a target it is `[login] fresh`.
+#[must_use]
+pub fn login_fresh(
+    bundle: &Bundle,
+    operator: &OperatorName,
+    roles: &BTreeSet<RoleName>,
+    target: Option<&str>,
+    account: Option<&AccountName>,
+) -> Duration {
+    let fresh = bundle.login().fresh();
+    let Some(target) = target.and_then(|name| bundle.target_named(name)) else { return fresh };
+    let Some(account) = account.or(target.default_account()) else { return fresh };
+    let Some(roles) = effective_roles(bundle, operator, roles) else { return fresh };
+    bundle
+        .naming(operator, roles, target)
+        .into_iter()
+        .filter(|grant| grant.accounts().contains(account))
+        .filter_map(|grant| grant.require().fresh())
+        .fold(fresh, Duration::min)
+}
+
+/// The roles that count; none when the bundle says who exists and this operator does not.
+fn effective_roles<'a>(
+    bundle: &'a Bundle,
+    operator: &OperatorName,
+    given: &'a BTreeSet<RoleName>,
+) -> Option<&'a BTreeSet<RoleName>> {
+    if bundle.names_operators() { bundle.operator(operator).map(crate::Operator::roles) } else { Some(given) }
+}
+
+/// A request whose names are all known, with the grants that are about it.
+pub(crate) struct Scene<'a> {
+    bundle: &'a Bundle,
+    pub(crate) facts: Facts<'a>,
+    /// The grants that name this operator for this target.
+    pub(crate) naming: Vec<&'a Grant>,
+    /// Those of them that are for this account and allow everything the channel needs.
+    grants: Vec<&'a Grant>,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn set(bundle: &'a Bundle, request: &Request<'a>) -> Result<Self, Denial> {
+        if !request.enabled {
+            return Err(Denial::because(Cause::Disabled));
+        }
+        let target =
+            bundle.target_named(request.target).ok_or_else(|| Denial::because(Cause::UnknownTarget))?;
+        if !one_tenant(bundle, request, target) {
+            return Err(Denial::because(Cause::OtherTenant));
+        }
+        let account = request
+            .account
+            .or(target.default_account())
+            .filter(|account| target.accounts().contains(account))
+            .ok_or_else(|| Denial::because(Cause::UnknownAccount))?;
+        let roles = effective_roles(bundle, request.operator, request.roles)
+            .ok_or_else(|| Denial::because(Cause::NoGrant))?;
+        let needs = request.kind.needs();
+        let naming = bundle.naming(request.operator, roles, target);
+        let mut grants = naming.clone();
+        grants.retain(|grant| {
+            grant.accounts().contains(account) && needs.iter().all(|needed| grant.allow().contains(needed))
+        });
+        Ok(Self { bundle, facts: Facts::of(request, roles, target, account), naming, grants })
+    }
+
+    /// The grant that holds now and ends last, asked of the rules as well.
+    fn holding(&self) -> Result<Option<(&'a Grant, Vec<String>)>, Denial> {
+        let mut met: Vec<&Grant> = Vec::new();
+        for grant in &self.grants {
+            if self.facts.missing(self.bundle, grant).is_empty() {
+                met.push(grant);
+            }
+        }
+        let lasting = |grant: &&Grant| Reverse(self.facts.ends(grant).unwrap_or(Timestamp::MAX));
+        let Some(best) = met.into_iter().min_by_key(lasting) else { return Ok(None) };
+        // The rule has the last word. That it should disagree with what was counted here is an error, and so a no.
+        match self.bundle.rules().grant(self.bundle, best, &self.facts) {
+            Ok(rules) => Ok(Some((best, rules))),
+            Err(No::Forbidden(rule) | No::Error(rule)) => Err(Denial::because(Cause::RuleError { rule })),
+        }
+    }
+
+    /// What is missing, or the rule that forbids whatever is added.
+    fn lacking(&self, forbidden: Option<String>) -> Denial {
+        let mut sets: Vec<(BTreeSet<Missing>, &Grant)> =
+            self.grants.iter().map(|grant| (self.facts.missing(self.bundle, grant), *grant)).collect();
+        sets.sort_by_cached_key(|(set, grant)| (rank(set), grant.name().clone()));
+        sets.dedup_by(|(one, _), (other, _)| one == other);
+        sets.truncate(MOST_SETS);
+        let mut rule = forbidden;
+        for (set, grant) in &sets {
+            match self.would(set, grant) {
+                Ok(()) => return Denial::lacking(set, grant.name()),
+                Err(No::Forbidden(by)) => rule = rule.or(Some(by)),
+                Err(No::Error(rule)) => return Denial::because(Cause::RuleError { rule }),
+            }
+        }
+        self.widened(&sets).unwrap_or_else(|| {
+            let rule = rule.unwrap_or_else(|| "shipped:grant".to_owned());
+            Denial::because(Cause::Forbidden { rule })
+        })
+    }
+
+    /// The smallest sets with one or two conditions more, which a rule and no grant demands.
+    fn widened(&self, sets: &[(BTreeSet<Missing>, &Grant)]) -> Option<Denial> {
+        let extras = self.facts.could_add();
+        for count in 1..=2 {
+            for (set, grant) in sets.iter().take(MOST_WIDENED) {
+                let mut wider: Vec<BTreeSet<Missing>> = grown(set, &extras);
+                if count == 2 {
+                    wider = wider
+                        .iter()
+                        .flat_map(|set| grown(set, &extras))
+                        .collect::<BTreeSet<_>>()
+                        .into_iter()
+                        .collect();
+                }
+                wider.sort_by_cached_key(rank);
+                if let Some(found) = wider.into_iter().find(|set| self.would(set, grant).is_ok()) {
+                    return Some(Denial::lacking(&found, grant.name()));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether it would be permitted by this grant if these conditions were met.
+    fn would(&self, set: &BTreeSet<Missing>, grant: &Grant) -> Result<(), No> {
+        let facts = self.facts.with(set);
+        self.bundle.rules().guard(&facts)?;
+        self.bundle.rules().grant(self.bundle, grant, &facts).map(|_| ())
+    }
+
+    fn permit(&self, request: &Request<'_>, grant: &Grant, rules: Vec<String>) -> Permit {
+        Permit {
+            operator: request.operator.clone(),
+            device: request.device.map(|device| device.name.clone()),
+            target: self.facts.target.name().clone(),
+            account: self.facts.account.clone(),
+            kind: request.kind.clone(),
+            grant: grant.name().clone(),
+            ends: self.facts.ends(grant),
+            decided: request.now,
+            rules,
+        }
+    }
+}
+
+/// What cannot be met from here last, then the fewest, then the easiest.
+fn rank(set: &BTreeSet<Missing>) -> (usize, usize, BTreeSet<Missing>) {
+    (set.iter().filter(|condition| condition.out_of_reach()).count(), set.len(), set.clone())
+}
+
+fn grown(set: &BTreeSet<Missing>, extras: &[Missing]) -> Vec<BTreeSet<Missing>> {
+    let with = |extra: &Missing| {
+        let mut wider = set.clone();
+        wider.insert(extra.clone()).then_some(wider)
+    };
+    extras.iter().filter_map(with).collect()
+}
+
+/// Operator, device and target are of one tenant, and the operator is of the one the bundle says.
+fn one_tenant(bundle: &Bundle, request: &Request<'_>, target: &Target) -> bool {
+    let tenant = request.tenant;
+    let named = bundle.operator(request.operator).is_none_or(|operator| operator.tenant() == tenant);
+    let device = request.device.is_none_or(|device| &device.tenant == tenant);
+    named && device && target.tenant() == tenant
+}

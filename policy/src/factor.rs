@@ -1,0 +1,204 @@
+//! The kinds of proof that a login rests on, how old each is, and the levels of posture a device can be at.
+//! Never judges whether a proof is good: that was done by those who hand it over.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::names::{DeviceName, TenantName};
+
+/// A kind of proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Factor {
+    /// The operator's own key.
+    Key,
+    /// A one-time code.
+    Code,
+    /// A password.
+    Password,
+    /// A touch that we verified ourselves.
+    Presence,
+    /// A recovery code. It stands in for a one-time code and for nothing else.
+    Recovery,
+}
+
+/// A word that names no factor, posture level or kind of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{word:?} is no {kind}; write {known}")]
+pub struct UnknownWord {
+    word: String,
+    kind: &'static str,
+    known: &'static str,
+}
+
+impl UnknownWord {
+    fn new(word: &str, kind: &'static str, known: &'static str) -> Self {
+        Self { word: word.chars().take(64).collect(), kind, known }
+    }
+}
+
+impl Factor {
+    /// Every kind there is.
+    pub const ALL: [Self; 5] = [Self::Key, Self::Code, Self::Password, Self::Presence, Self::Recovery];
+
+    /// Reads a factor: `key`, `code`, `password`, `presence`, `recovery`.
+    ///
+    /// # Errors
+    /// When it is none of these.
+    pub fn parse(word: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|factor| factor.as_str() == word)
+            .ok_or_else(|| UnknownWord::new(word, "factor", "key, code, password or presence"))
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Code => "code",
+            Self::Password => "password",
+            Self::Presence => "presence",
+            Self::Recovery => "recovery",
+        }
+    }
+}
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A factor that was proven, and how long ago. For a channel that already runs and is decided again, the age is the
+/// one it had when the channel was asked for: a running channel does not grow stale by running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// What was proven.
+    pub factor: Factor,
+    /// How long before the channel was asked for.
+    pub age: Duration,
+}
+
+/// A level of posture that a device has reached. Levels are a set of names, not a scale.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Level(String);
+
+impl Level {
+    /// The levels that exist.
+    const KNOWN: [&'static str; 1] = ["managed"];
+
+    /// An enrolled device, active and not locked.
+    #[must_use]
+    pub fn managed() -> Self {
+        Self("managed".to_owned())
+    }
+
+    /// Every level that exists.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::KNOWN.into_iter().map(|word| Self(word.to_owned()))
+    }
+
+    /// Reads a level.
+    ///
+    /// # Errors
+    /// When no such level exists.
+    pub fn parse(word: &str) -> Result<Self, UnknownWord> {
+        Self::all()
+            .find(|level| level.0 == word)
+            .ok_or_else(|| UnknownWord::new(word, "posture level", "managed"))
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for Level {
+    type Error = UnknownWord;
+
+    fn try_from(word: String) -> Result<Self, UnknownWord> {
+        Self::parse(&word)
+    }
+}
+
+impl From<Level> for String {
+    fn from(level: Level) -> String {
+        level.0
+    }
+}
+
+/// What a device's proof rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// A certificate bound to this very connection.
+    Bound,
+    /// A plain device key of the inventory.
+    Key,
+}
+
+impl Evidence {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The device a connection comes from, as far as it was proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Its name in the inventory.
+    pub name: DeviceName,
+    /// The one tenant it belongs to.
+    pub tenant: TenantName,
+    /// The levels it is at now.
+    pub levels: BTreeSet<Level>,
+    /// What the proof rests on.
+    pub evidence: Evidence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_does_not_exist_is_refused() {
+        assert_eq!(Level::parse("managed").unwrap(), Level::managed());
+        for bad in ["", "Managed", "healthy", "managed "] {
+            assert!(Level::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_factor_has_one_word() {
+        for factor in Factor::ALL {
+            assert_eq!(Factor::parse(factor.as_str()), Ok(factor));
+        }
+        assert!(Factor::parse("totp").is_err());
+    }
+}
