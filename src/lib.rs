@@ -10,12 +10,16 @@ pub mod ids;
 pub mod refusal;
 
 // -- doors -----------------------------------------------------------------------------------------------------------
+pub mod cli;
+pub mod control;
 pub mod ssh;
 
 // -- the path --------------------------------------------------------------------------------------------------------
 pub mod access;
 pub mod audit;
 pub mod connection;
+pub mod device;
+pub mod login;
 pub mod recording;
 pub mod relay;
 pub mod session;

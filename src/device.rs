@@ -1,0 +1,265 @@
+//! Accepted -> Assessed or Remediation: which machine is calling, and in what state it is.
+//! It never looks at a person before the machine has proven itself, and asks of a person only whether the machine is theirs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use policy::{DeviceFacts, DeviceName, Level, OperatorName, TenantName};
+use posture::{Claim, Demand, Finding, Posture};
+use ssh_key::{Algorithm, HashAlg, PublicKey};
+
+use crate::config::{DeviceConfig, Evidence, Require};
+use crate::ids::Reference;
+use crate::refusal::Refusal;
+use crate::store::{self, DeviceState, Store, StoreError};
+
+/// The code shown in place of POSTURE-001 to 005: which of them it was is for the log.
+const NOT_TOLD: &str = "POSTURE-000";
+/// What `posture::NO_PROOF` begins with, and every line of a refusal does too.
+const PREFIX: &str = "bartizan: ";
+
+/// A connection was accepted; nothing is proven.
+#[derive(Debug)]
+pub struct Accepted {
+    peer: SocketAddr,
+    at: Timestamp,
+}
+
+impl Accepted {
+    /// A connection from `peer` at this moment.
+    pub fn new(peer: SocketAddr, at: Timestamp) -> Self {
+        Self { peer, at }
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// When.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// A device that has proven itself and may be used by the operator who was named. Only [`judge`] makes one.
+#[derive(Debug)]
+pub struct Proven {
+    facts: DeviceFacts,
+    fingerprint: String,
+}
+
+impl Proven {
+    /// What the policy is told of it.
+    pub fn facts(&self) -> &DeviceFacts {
+        &self.facts
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &DeviceName {
+        &self.facts.name
+    }
+
+    /// The key that signed, `SHA256:...`.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether the inventory still says of it what it said when it proved itself.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn still_holds(&self, store: &Store) -> Result<bool, StoreError> {
+        let now = store.device(self.facts.name.as_str()).await?;
+        Ok(now.is_some_and(|device| {
+            device.state == DeviceState::Active
+                && device.fingerprint.as_deref() == Some(self.fingerprint.as_str())
+                && device.tenant == self.facts.tenant.as_str()
+        }))
+    }
+}
+
+/// The machine has been judged: proven, or none was required. A person may come now.
+#[derive(Debug)]
+pub struct Assessed {
+    accepted: Accepted,
+    device: Option<Proven>,
+}
+
+impl Assessed {
+    /// From a device that proved itself.
+    pub(crate) fn proven(accepted: Accepted, device: Proven) -> Self {
+        Self { accepted, device: Some(device) }
+    }
+
+    /// From a machine that proved nothing, where none is required; else the connection as it was.
+    pub(crate) fn unproven(accepted: Accepted, config: &DeviceConfig) -> Result<Self, Accepted> {
+        match config.require {
+            Require::Any => Ok(Self { accepted, device: None }),
+            Require::Managed => Err(accepted),
+        }
+    }
+
+    /// The device proved itself after the person did.
+    pub(crate) fn joined_by(self, device: Proven) -> Self {
+        Self { accepted: self.accepted, device: Some(device) }
+    }
+
+    /// The connection it rests on.
+    pub fn accepted(&self) -> &Accepted {
+        &self.accepted
+    }
+
+    /// The device, where one was proven.
+    pub fn device(&self) -> Option<&Proven> {
+        self.device.as_ref()
+    }
+}
+
+/// A proven device that may not connect: it is told what to do, and there is no way on.
+#[derive(Debug)]
+pub struct Remediation {
+    accepted: Accepted,
+    finding: Finding,
+    refusal: Refusal,
+}
+
+impl Remediation {
+    pub(crate) fn new(accepted: Accepted, finding: Finding, reference: Reference) -> Self {
+        let told = "this device may not connect yet";
+        let refusal = Refusal::new(finding.code().as_str(), told, finding.to_string(), reference);
+        Self { accepted, finding, refusal }
+    }
+
+    /// The connection it rests on.
+    pub fn accepted(&self) -> &Accepted {
+        &self.accepted
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> Option<&str> {
+        self.finding.device().map(|device| device.name.as_str())
+    }
+
+    /// Code and cause, for the log.
+    pub fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// The lines that every channel is told: what failed and what to do.
+    pub fn text(&self) -> String {
+        match self.finding.remediation(self.refusal.reference().as_str()) {
+            Some(text) => text.to_string(),
+            None => format!("{}\n", self.refusal.line()),
+        }
+    }
+}
+
+/// What came of a key that signed, taken as a device's.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// The device may be used.
+    Proven(Proven),
+    /// It is proven, and may not connect.
+    Barred(Finding),
+    /// It is no proof.
+    NoProof(Finding),
+}
+
+/// Whether this key, if it signed, could be a device's proof. Reads the inventory and nothing else: no name is looked up.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn may_prove(
+    store: &Store,
+    config: &DeviceConfig,
+    key: &PublicKey,
+) -> Result<bool, StoreError> {
+    let row = store.device_by_key(&fingerprint(key)).await?;
+    let known = row.is_some_and(|row| matches!(row.state, DeviceState::Active | DeviceState::Locked));
+    Ok(known && config.evidence == Evidence::Key)
+}
+
+/// What the inventory has under this key.
+///
+/// # Errors
+/// When the store fails or the row cannot be read.
+pub(crate) async fn on_record(store: &Store, key: &PublicKey) -> Result<Option<posture::Device>, StoreError> {
+    store.device_by_key(&fingerprint(key)).await?.map(read).transpose()
+}
+
+/// Judges a key that has signed this login, as a device's. `tenant` is that of the operator who was named, looked up only
+/// when the device is registered as theirs.
+///
+/// # Errors
+/// When the row cannot be read.
+pub(crate) fn judge(
+    config: &DeviceConfig,
+    key: &PublicKey,
+    signed: &Algorithm,
+    device: Option<posture::Device>,
+    operator: &OperatorName,
+    tenant: Option<&TenantName>,
+) -> Result<Judged, StoreError> {
+    let claim = Claim { operator: operator.as_str(), tenant: tenant.map(TenantName::as_str) };
+    match posture::check_key(key, Some(signed), device, claim, demand(config)) {
+        Ok(posture) => Ok(Judged::Proven(Proven { facts: facts(&posture)?, fingerprint: fingerprint(key) })),
+        Err(finding) if finding.code().proves_device() => Ok(Judged::Barred(finding)),
+        Err(finding) => Ok(Judged::NoProof(finding)),
+    }
+}
+
+/// The refusal of a machine that proved nothing: one text for all, the cause in the log.
+pub(crate) fn no_proof(code: posture::Code, cause: impl AsRef<str>, reference: Reference) -> Refusal {
+    let told = posture::NO_PROOF.strip_prefix(PREFIX).unwrap_or(posture::NO_PROOF);
+    Refusal::new(code.as_str(), told, cause, reference).shown_as(NOT_TOLD)
+}
+
+/// `SHA256:...`, the name of a key everywhere.
+pub(crate) fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+fn demand(config: &DeviceConfig) -> Demand {
+    let evidence = match config.evidence {
+        Evidence::Bound => posture::Evidence::Bound,
+        Evidence::Key => posture::Evidence::Key,
+    };
+    Demand { managed: config.require == Require::Managed, evidence }
+}
+
+/// A row of the inventory as the posture crate knows a device. What is registered here and not personal is managed.
+fn read(row: store::Device) -> Result<posture::Device, StoreError> {
+    let unreadable = |why: String| StoreError::Unreadable { noun: "device", name: row.name.clone(), why };
+    let key = PublicKey::from_openssh(row.public_key.as_deref().unwrap_or_default());
+    Ok(posture::Device {
+        key: key.map_err(|why| unreadable(format!("its key: {why}")))?,
+        state: row.state.as_str().parse().map_err(|why: posture::StateError| unreadable(why.to_string()))?,
+        name: row.name,
+        owner: row.operator,
+        tenant: row.tenant,
+        kind: posture::Kind::default(),
+        personal: row.personal,
+        managed: !row.personal,
+    })
+}
+
+fn facts(posture: &Posture) -> Result<DeviceFacts, StoreError> {
+    let device = posture.device();
+    let unreadable = |why: &dyn std::fmt::Display| StoreError::Unreadable {
+        noun: "device",
+        name: device.name.clone(),
+        why: why.to_string(),
+    };
+    let levels: Result<BTreeSet<Level>, _> = posture.levels().iter().map(|level| Level::parse(level)).collect();
+    Ok(DeviceFacts {
+        name: DeviceName::parse(&device.name).map_err(|why| unreadable(&why))?,
+        tenant: TenantName::parse(&device.tenant).map_err(|why| unreadable(&why))?,
+        levels: levels.map_err(|why| unreadable(&why))?,
+        evidence: match posture.evidence() {
+            posture::Evidence::Key => policy::Evidence::Key,
+            posture::Evidence::Bound => policy::Evidence::Bound,
+        },
+    })
+}

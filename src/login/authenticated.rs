@@ -1,0 +1,125 @@
+//! Identified -> Authenticated: all that the bundle asks of every login is proven.
+//! It never says what may be done; and it is never changed: stepping up makes a new one.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use policy::{DeviceFacts, DeviceName, Factor, LoginName, OperatorName};
+use serde_json::{Map, Value, json};
+
+use super::assurance;
+use super::code::CodeProof;
+use super::identified::Identified;
+use crate::device::{Assessed, Proven};
+
+/// Who logged in, from which device, how and when.
+#[derive(Debug)]
+pub struct Authenticated {
+    assessed: Assessed,
+    login: LoginName,
+    key: String,
+    factors: Vec<(Factor, Timestamp)>,
+    assurance: u8,
+    remembered: bool,
+}
+
+impl Authenticated {
+    /// What is proven, if it is all that is required; else it all comes back with what is missing.
+    pub(super) fn new(
+        identified: Identified,
+        code: Option<CodeProof>,
+        login: &LoginName,
+        required: &BTreeSet<Factor>,
+    ) -> Result<Self, Incomplete> {
+        let mut factors = vec![(Factor::Key, identified.at())];
+        factors.extend(code.as_ref().map(|code| (Factor::Code, code.at)));
+        let held: BTreeSet<Factor> = factors.iter().map(|&(factor, _)| factor).collect();
+        let missing: Vec<Factor> = required.difference(&held).copied().collect();
+        if !missing.is_empty() {
+            return Err(Incomplete { identified, missing });
+        }
+        Ok(Self {
+            login: login.clone(),
+            key: identified.key().to_owned(),
+            assurance: assurance::of(&held),
+            remembered: code.is_some_and(|code| code.remembered),
+            factors,
+            assessed: identified.into_assessed(),
+        })
+    }
+
+    /// Who.
+    pub fn operator(&self) -> &OperatorName {
+        &self.login.operator
+    }
+
+    /// What they wrote before the `@`.
+    pub fn login_name(&self) -> &LoginName {
+        &self.login
+    }
+
+    /// From which device, where one was proven.
+    pub fn device(&self) -> Option<&DeviceName> {
+        self.assessed.device().map(Proven::name)
+    }
+
+    /// What the policy is told of the device, as it was when it proved itself.
+    pub fn device_facts(&self) -> Option<DeviceFacts> {
+        self.assessed.device().map(|device| device.facts().clone())
+    }
+
+    /// The fingerprint of the person's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What was proven, and when; for a remembered code, when it was given.
+    pub fn factors(&self) -> &[(Factor, Timestamp)] {
+        &self.factors
+    }
+
+    /// The assurance these reach, 0 to 3.
+    pub fn assurance(&self) -> u8 {
+        self.assurance
+    }
+
+    /// The operator's end of the connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.assessed.accepted().peer()
+    }
+
+    /// Its address.
+    pub fn source(&self) -> IpAddr {
+        self.peer().ip()
+    }
+
+    /// What the log says of this login beside who and from where: the factors and what they amount to.
+    pub fn detail(&self) -> Map<String, Value> {
+        let factors: Vec<Value> = self
+            .factors
+            .iter()
+            .map(|(factor, at)| json!({ "factor": factor.as_str(), "at": at.to_string() }))
+            .collect();
+        let evidence = self.assessed.device().map(|device| device.facts().evidence.as_str());
+        let device_key = self.assessed.device().map(Proven::fingerprint);
+        let mut detail = Map::new();
+        detail.insert("login".to_owned(), self.login.to_string().into());
+        detail.insert("key".to_owned(), self.key.as_str().into());
+        detail.insert("factors".to_owned(), factors.into());
+        detail.insert("assurance".to_owned(), self.assurance.into());
+        let codes = self.factors.iter().any(|&(factor, _)| factor == Factor::Code);
+        detail.insert("codes".to_owned(), codes.into());
+        detail.insert("remembered".to_owned(), self.remembered.into());
+        detail.insert("evidence".to_owned(), evidence.into());
+        detail.insert("device_key".to_owned(), device_key.into());
+        detail
+    }
+}
+
+/// Not everything required is proven.
+#[derive(Debug)]
+pub(super) struct Incomplete {
+    pub(super) identified: Identified,
+    pub(super) missing: Vec<Factor>,
+}

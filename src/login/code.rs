@@ -1,0 +1,155 @@
+//! The factor "code": a one-time code, asked for once, tried once, taken once.
+//! It never asks before the operator's key is proven, and a new prompt never forgives an old mistake.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::ground::Ground;
+use super::identified::Identified;
+use super::{LoginError, No, WHAT_CODE};
+use crate::store::{StepTaken, Try};
+
+/// The prompt, as scripts expect it.
+pub(super) const PROMPT: &str = "One-time code: ";
+/// The longest answer that is looked at, in bytes: six digits, and room for blanks.
+const LONGEST: usize = 64;
+
+/// A code is proven: given just now, or remembered. Only this file and `memory.rs` make one.
+#[derive(Debug)]
+pub(super) struct CodeProof {
+    pub(super) authenticator: i64,
+    pub(super) at: Timestamp,
+    pub(super) remembered: bool,
+}
+
+/// The prompt was sent; it waits for exactly one answer.
+#[derive(Debug)]
+pub(super) struct Challenge {
+    identified: Identified,
+}
+
+impl Challenge {
+    /// Asks whoever has proven their key.
+    pub(super) fn new(identified: Identified) -> Self {
+        Self { identified }
+    }
+
+    /// The prompt is over, answered or abandoned: each answer needs a prompt of its own.
+    pub(super) fn into_identified(self) -> Identified {
+        self.identified
+    }
+}
+
+/// The one answer, as six digits if it can be that.
+pub(super) fn read(given: &[&[u8]]) -> Result<Zeroizing<String>, No> {
+    let no = |code, cause: String| Err(No { code, told: WHAT_CODE, cause });
+    let &[answer] = given else { return no("LOGIN-010", format!("{} answers to one prompt", given.len())) };
+    if answer.len() > LONGEST {
+        return no("LOGIN-004", format!("an answer of {} bytes is no code", answer.len()));
+    }
+    // One allocation of the full length, so that no copy of a code is left behind.
+    let mut code = Zeroizing::new(String::with_capacity(LONGEST));
+    // Authenticator apps show "123 456", and that is what people type.
+    for byte in answer.iter().copied().filter(|byte| !byte.is_ascii_whitespace()) {
+        if !byte.is_ascii_digit() {
+            return no("LOGIN-004", "the answer is not made of digits".to_owned());
+        }
+        code.push(char::from(byte));
+    }
+    Ok(code)
+}
+
+/// Tries a code: asks for the try, compares, takes the step.
+pub(super) async fn check(
+    ground: &Ground,
+    operator: &str,
+    peer: IpAddr,
+    code: &str,
+) -> Result<Result<CodeProof, No>, LoginError> {
+    let (now, source) = (ground.clock.now(), source(peer));
+    let no = |code, cause: String| Ok(Err(No { code, told: WHAT_CODE, cause }));
+    let totp = match ground.store.begin_try(operator, &source, now.as_millisecond()).await? {
+        Try::Granted(totp) => totp,
+        Try::Absent => return no("LOGIN-004", format!("operator {operator} has no authenticator for codes")),
+        Try::Throttled { until } => {
+            return no("LOGIN-006", format!("too many wrong codes; no try before {}", when(until)));
+        }
+        Try::Disabled => {
+            return no("LOGIN-006", "too many wrong codes in a row; the authenticator is disabled".to_owned());
+        }
+    };
+    let seed = ground.keys.unseal_seed(operator, &totp.sealed)?;
+    let second = u64::try_from(now.as_second()).unwrap_or(0);
+    let Some(step) = seed.matching_step(code, second) else {
+        return no("LOGIN-004", format!("wrong code, {} in a row", totp.failures.saturating_add(1)));
+    };
+    let Ok(step) = i64::try_from(step) else { return no("LOGIN-004", "a step beyond all time".to_owned()) };
+    match ground.store.take_step(&totp, step, &source).await? {
+        StepTaken::Yes => Ok(Ok(CodeProof { authenticator: totp.id, at: now, remembered: false })),
+        StepTaken::UsedBefore => {
+            no("LOGIN-005", format!("the code of step {step}, or a later one, was used before"))
+        }
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the /64 that one IPv6 site has to itself.
+fn source(peer: IpAddr) -> String {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+fn when(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_code_is_read_as_people_type_it() {
+        for typed in ["123456", "123 456", " 123456 ", "123456\r\n"] {
+            assert_eq!(read(&[typed.as_bytes()]).unwrap().as_str(), "123456", "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_answer_is_an_answer() {
+        for given in [&[][..], &[&b"123456"[..], b"123456"], &[b"", b"", b""]] {
+            assert_eq!(read(given).unwrap_err().code, "LOGIN-010");
+        }
+    }
+
+    #[test]
+    fn a_huge_or_non_utf_8_answer_is_no_code() {
+        for answer in [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"] {
+            assert_eq!(read(&[answer]).unwrap_err().code, "LOGIN-004");
+        }
+    }
+
+    #[test]
+    fn a_whole_ipv6_site_is_one_source_and_a_mapped_address_is_its_ipv4_self() {
+        let text = |address: &str| source(address.parse().unwrap());
+        assert_eq!(text("2001:db8:1:2:3::4"), text("2001:db8:1:2:ffff::9"));
+        assert_ne!(text("2001:db8:1:2:3::4"), text("2001:db8:1:3:3::4"));
+        assert_eq!(text("::ffff:192.0.2.1"), text("192.0.2.1"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_digits_or_a_refusal(answer in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(code) = read(&[&answer]) {
+                prop_assert!(code.bytes().all(|byte| byte.is_ascii_digit()));
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! MFA memory: a code given on this device counts for its operator's next logins from the same device key.
+//! It never counts without a proven device, never beyond what policy asks to be fresh, and never renews itself.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use policy::{LoginName, TargetName};
+
+use super::code::CodeProof;
+use super::ground::Ground;
+use super::identified::Identified;
+use crate::store::{Remembered, StoreError};
+
+/// The code that still counts for this login, if there is one.
+pub(super) async fn recall(
+    ground: &Ground,
+    login: &LoginName,
+    identified: &Identified,
+) -> Result<Option<CodeProof>, StoreError> {
+    let Some(device) = identified.assessed().device() else { return Ok(None) };
+    let fresh = fresh(ground, login, identified);
+    if fresh.is_zero() {
+        return Ok(None);
+    }
+    let now = ground.clock.unix_ms();
+    let since = now.saturating_sub(i64::try_from(fresh.as_millis()).unwrap_or(i64::MAX));
+    let operator = identified.person().name.as_str();
+    let found = ground
+        .store
+        .recall(operator, device.name().as_str(), device.fingerprint(), since, now)
+        .await?;
+    Ok(found.and_then(|memory| {
+        let at = Timestamp::from_millisecond(memory.given).ok()?;
+        Some(CodeProof { authenticator: memory.authenticator, at, remembered: true })
+    }))
+}
+
+/// Remembers a code that was just given, where there is a device to remember it by.
+pub(super) async fn remember(
+    ground: &Ground,
+    identified: &Identified,
+    code: &CodeProof,
+    level: u8,
+) -> Result<(), StoreError> {
+    let Some(device) = identified.assessed().device().filter(|_| !code.remembered) else { return Ok(()) };
+    ground
+        .store
+        .remember(&Remembered {
+            operator: identified.person().name.as_str(),
+            device: device.name().as_str(),
+            device_key: device.fingerprint(),
+            authenticator: code.authenticator,
+            level,
+            given: code.at.as_millisecond(),
+        })
+        .await
+}
+
+/// How old a code may be: as the bundle's login asks, or as the strictest grant on the named target asks.
+fn fresh(ground: &Ground, login: &LoginName, identified: &Identified) -> Duration {
+    let (person, target) = (identified.person(), login.target.as_ref().map(TargetName::as_str));
+    policy::login_fresh(&ground.bundle, &person.name, &person.roles, target, login.account.as_ref())
+}
