@@ -66,15 +66,20 @@ impl Proven {
         &self.fingerprint
     }
 
-    /// Whether the inventory still says of it what it said when it proved itself.
+    /// Whether the inventory still says of it, and of this owner, what it said when it proved itself.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn still_holds(&self, store: &Store) -> Result<bool, StoreError> {
+    pub(crate) async fn still_holds(
+        &self,
+        store: &Store,
+        operator: &OperatorName,
+    ) -> Result<bool, StoreError> {
         let now = store.device(self.facts.name.as_str()).await?;
         Ok(now.is_some_and(|device| {
             device.state == DeviceState::Active
                 && device.fingerprint.as_deref() == Some(self.fingerprint.as_str())
+                && device.operator == operator.as_str()
                 && device.tenant == self.facts.tenant.as_str()
         }))
     }
@@ -109,6 +114,11 @@ impl Assessed {
     /// The connection it rests on.
     pub fn accepted(&self) -> &Accepted {
         &self.accepted
+    }
+
+    /// Back to the beginning: what came after the machine was not enough.
+    pub(crate) fn into_accepted(self) -> Accepted {
+        self.accepted
     }
 
     /// The device, where one was proven.

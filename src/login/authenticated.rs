@@ -25,19 +25,19 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
-    /// What is proven, if it is all that is required; else it all comes back with what is missing.
+    /// What is proven, if it is all that is required; else what is missing.
     pub(super) fn new(
         identified: Identified,
-        code: Option<CodeProof>,
+        code: Option<&CodeProof>,
         login: &LoginName,
         required: &BTreeSet<Factor>,
     ) -> Result<Self, Incomplete> {
         let mut factors = vec![(Factor::Key, identified.at())];
-        factors.extend(code.as_ref().map(|code| (Factor::Code, code.at)));
+        factors.extend(code.map(|code| (Factor::Code, code.at)));
         let held: BTreeSet<Factor> = factors.iter().map(|&(factor, _)| factor).collect();
         let missing: Vec<Factor> = required.difference(&held).copied().collect();
         if !missing.is_empty() {
-            return Err(Incomplete { identified, missing });
+            return Err(Incomplete { missing });
         }
         Ok(Self {
             login: login.clone(),
@@ -77,6 +77,10 @@ impl Authenticated {
     /// What was proven, and when; for a remembered code, when it was given.
     pub fn factors(&self) -> &[(Factor, Timestamp)] {
         &self.factors
+    }
+
+    pub(super) fn assessed(&self) -> &Assessed {
+        &self.assessed
     }
 
     /// The assurance these reach, 0 to 3.
@@ -120,6 +124,5 @@ impl Authenticated {
 /// Not everything required is proven.
 #[derive(Debug)]
 pub(super) struct Incomplete {
-    pub(super) identified: Identified,
     pub(super) missing: Vec<Factor>,
 }

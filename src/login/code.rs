@@ -36,6 +36,10 @@ impl Challenge {
         Self { identified }
     }
 
+    pub(super) fn identified(&self) -> &Identified {
+        &self.identified
+    }
+
     /// The prompt is over, answered or abandoned: each answer needs a prompt of its own.
     pub(super) fn into_identified(self) -> Identified {
         self.identified

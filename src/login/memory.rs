@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use policy::{LoginName, TargetName};
 
+use super::authenticated::Authenticated;
 use super::code::CodeProof;
 use super::ground::Ground;
 use super::identified::Identified;
@@ -38,22 +39,19 @@ pub(super) async fn recall(
 /// Remembers a code that was just given, where there is a device to remember it by.
 pub(super) async fn remember(
     ground: &Ground,
-    identified: &Identified,
+    authenticated: &Authenticated,
     code: &CodeProof,
-    level: u8,
 ) -> Result<(), StoreError> {
-    let Some(device) = identified.assessed().device().filter(|_| !code.remembered) else { return Ok(()) };
-    ground
-        .store
-        .remember(&Remembered {
-            operator: identified.person().name.as_str(),
-            device: device.name().as_str(),
-            device_key: device.fingerprint(),
-            authenticator: code.authenticator,
-            level,
-            given: code.at.as_millisecond(),
-        })
-        .await
+    let Some(device) = authenticated.assessed().device().filter(|_| !code.remembered) else { return Ok(()) };
+    let what = Remembered {
+        operator: authenticated.operator().as_str(),
+        device: device.name().as_str(),
+        device_key: device.fingerprint(),
+        authenticator: code.authenticator,
+        level: authenticated.assurance(),
+        given: code.at.as_millisecond(),
+    };
+    ground.store.remember(&what).await
 }
 
 /// How old a code may be: as the bundle's login asks, or as the strictest grant on the named target asks.

@@ -22,6 +22,7 @@ mod identified;
 mod key;
 mod memory;
 mod person;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,230 @@
+//! The steps of a login: what a key, a code or what is remembered leads to, from the phase that was reached.
+//! It never takes a step from a phase that is not handed in by value.
+
+use policy::{DeviceName, Factor, LoginName};
+use ssh_key::{Algorithm, PublicKey};
+
+use super::answer::{Answer, Methods};
+use super::attempt::{Attempt, Phase, over, used_key};
+use super::authenticated::{Authenticated, Incomplete};
+use super::code::{self, CodeProof};
+use super::identified::Identified;
+use super::{LoginError, No, WHAT_KEY, key, memory, person};
+use crate::config::Require;
+use crate::device::{self, Accepted, Assessed, Judged, Proven, Remediation};
+use crate::store::StoreError;
+
+impl Attempt {
+    /// Reads what an offered key would be good for.
+    pub(super) async fn look(
+        &self,
+        login: &LoginName,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Result<(), No>, StoreError> {
+        let fingerprint = device::fingerprint(key);
+        if self.used.contains(&fingerprint) {
+            return Ok(Err(used_key(&fingerprint)));
+        }
+        let (device_may_follow, person_may_follow) = match &self.phase {
+            Phase::Accepted(_) => (true, self.ground.device.require == Require::Any),
+            Phase::Assessed(_) => (false, true),
+            Phase::Identified(_) | Phase::Challenged(_) => (self.may_join(), false),
+            Phase::Over => return Ok(Err(over())),
+        };
+        if let Err(refused) = posture::acceptable(key, Some(algorithm)) {
+            return Ok(Err(No { code: "LOGIN-003", told: WHAT_KEY, cause: refused.to_string() }));
+        }
+        if device_may_follow && device::may_prove(&self.ground.store, &self.ground.device, key).await? {
+            return Ok(Ok(()));
+        }
+        if person_may_follow {
+            return Ok(key::find(&self.ground, &login.operator, key, algorithm).await?.map(drop));
+        }
+        let cause = format!("key {fingerprint} is not that of an active device");
+        Ok(Err(No { code: "POSTURE-002", told: WHAT_KEY, cause }))
+    }
+
+    /// The first key: a device's; or, where none is required, a person's.
+    pub(super) async fn first_key(
+        &mut self,
+        accepted: Accepted,
+        login: &LoginName,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Answer, LoginError> {
+        let finding = match self.judge(login, key, algorithm).await? {
+            Judged::Proven(device) => {
+                self.met(&device);
+                self.phase = Phase::Assessed(Assessed::proven(accepted, device));
+                return Ok(self.partial(Methods::KEY));
+            }
+            Judged::Barred(finding) => return self.bar(accepted, finding).await,
+            Judged::NoProof(finding) => finding,
+        };
+        match Assessed::unproven(accepted, &self.ground.device) {
+            Ok(assessed) => self.person_key(assessed, login, key, algorithm).await,
+            Err(accepted) => {
+                self.phase = Phase::Accepted(accepted);
+                let code = finding.code().as_str();
+                Ok(self.refuse(No { code, told: WHAT_KEY, cause: finding.to_string() }))
+            }
+        }
+    }
+
+    /// The person's key, once the machine has been judged.
+    pub(super) async fn person_key(
+        &mut self,
+        assessed: Assessed,
+        login: &LoginName,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Answer, LoginError> {
+        match key::find(&self.ground, &login.operator, key, algorithm).await? {
+            Ok(person) => {
+                let fingerprint = device::fingerprint(key);
+                self.used.push(fingerprint.clone());
+                let identified = Identified::new(assessed, person, fingerprint, self.ground.clock.now());
+                self.advance(identified, login).await
+            }
+            Err(no) => {
+                // Without a device nothing was reached: the next key may be a device's or a person's as before.
+                self.phase = if assessed.device().is_some() {
+                    Phase::Assessed(assessed)
+                } else {
+                    Phase::Accepted(assessed.into_accepted())
+                };
+                Ok(self.refuse(no))
+            }
+        }
+    }
+
+    /// A key after the person's: a device's, where the person came first.
+    pub(super) async fn second_key(
+        &mut self,
+        identified: Identified,
+        login: &LoginName,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Answer, LoginError> {
+        if identified.assessed().device().is_some() {
+            self.phase = Phase::Identified(identified);
+            let cause = "a third key, where a code is asked for".to_owned();
+            return Ok(self.refuse(No { code: "LOGIN-003", told: WHAT_KEY, cause }));
+        }
+        match self.judge(login, key, algorithm).await? {
+            Judged::Proven(device) => {
+                self.met(&device);
+                self.advance(identified.joined_by(device), login).await
+            }
+            Judged::Barred(finding) => {
+                self.bar(identified.into_assessed().into_accepted(), finding).await
+            }
+            Judged::NoProof(finding) => {
+                self.phase = Phase::Identified(identified);
+                let code = finding.code().as_str();
+                Ok(self.refuse(No { code, told: WHAT_KEY, cause: finding.to_string() }))
+            }
+        }
+    }
+
+    /// Key and perhaps device are proven: done if that, and what is remembered, is enough; else the code is next.
+    pub(super) async fn advance(&mut self, identified: Identified, login: &LoginName) -> Result<Answer, LoginError> {
+        let required = self.ground.bundle.login().factors();
+        if !required.contains(&Factor::Code) {
+            return self.finish(identified, None, login).await;
+        }
+        if let Some(code) = memory::recall(&self.ground, login, &identified).await? {
+            return self.finish(identified, Some(code), login).await;
+        }
+        let methods = if identified.assessed().device().is_some() { Methods::PROMPT } else { Methods::BOTH };
+        self.phase = Phase::Identified(identified);
+        Ok(self.partial(methods))
+    }
+
+    pub(super) async fn answer(
+        &mut self,
+        identified: Identified,
+        given: &[&[u8]],
+        login: &LoginName,
+    ) -> Result<Answer, LoginError> {
+        let checked = match code::read(given) {
+            Ok(code) => code::check(&self.ground, login.operator.as_str(), self.peer.ip(), &code).await?,
+            Err(no) => Err(no),
+        };
+        match checked {
+            Ok(code) => self.finish(identified, Some(code), login).await,
+            Err(no) => {
+                self.phase = Phase::Identified(identified);
+                self.mistaken = true;
+                Ok(self.refuse(no))
+            }
+        }
+    }
+
+    /// The last step: everything is looked at once more, since a prompt may have waited for minutes.
+    pub(super) async fn finish(
+        &mut self,
+        identified: Identified,
+        code: Option<CodeProof>,
+        login: &LoginName,
+    ) -> Result<Answer, LoginError> {
+        let now = person(&self.ground.store, &self.ground.bundle, &login.operator).await?;
+        if !now.is_some_and(|now| now.enabled()) {
+            let cause = format!("operator {} was disabled while logging in", login.operator);
+            return Ok(self.refuse(No { code: "LOGIN-002", told: WHAT_KEY, cause }));
+        }
+        if let Some(device) = identified.assessed().device()
+            && !device.still_holds(&self.ground.store, &login.operator).await?
+        {
+            let cause = format!("device {} changed while logging in", device.name());
+            return Ok(self.refuse(No { code: "POSTURE-006", told: WHAT_KEY, cause }));
+        }
+        let required = self.ground.bundle.login().factors();
+        match Authenticated::new(identified, code.as_ref(), login, required) {
+            Ok(authenticated) => {
+                if let Some(code) = &code {
+                    memory::remember(&self.ground, &authenticated, code).await?;
+                }
+                Ok(self.said(Answer::Done(Box::new(authenticated))))
+            }
+            Err(Incomplete { missing }) => {
+                let missing: Vec<&str> = missing.iter().map(|factor| factor.as_str()).collect();
+                let cause =
+                    format!("the bundle's [login] demands {}, which cannot be given here", missing.join(", "));
+                Ok(self.refuse(No { code: "ACCESS-005", told: WHAT_KEY, cause }))
+            }
+        }
+    }
+
+    /// Its key counts once.
+    fn met(&mut self, device: &Proven) {
+        self.used.push(device.fingerprint().to_owned());
+        self.device = Some(device.name().clone());
+    }
+
+    async fn judge(
+        &self,
+        login: &LoginName,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Judged, StoreError> {
+        let device = device::on_record(&self.ground.store, key).await?;
+        let theirs = device.as_ref().is_some_and(|device| device.owner == login.operator.as_str());
+        // Looked up for a proven device's own operator alone: strangers never cause a look-up of a person.
+        let owner =
+            if theirs { person(&self.ground.store, &self.ground.bundle, &login.operator).await? } else { None };
+        let tenant = owner.as_ref().map(|owner| &owner.tenant);
+        device::judge(&self.ground.device, key, algorithm, device, &login.operator, tenant)
+    }
+
+    async fn bar(&mut self, accepted: Accepted, finding: posture::Finding) -> Result<Answer, LoginError> {
+        if let Some(device) = finding.device().filter(|_| finding.code() == posture::Code::Standing) {
+            // A device that is out of order starts afresh when it is in order again.
+            self.ground.store.forget_device(&device.name, None).await?;
+        }
+        self.device = finding.device().and_then(|device| DeviceName::parse(&device.name).ok());
+        let remediation = Remediation::new(accepted, finding, self.ground.reference.clone());
+        Ok(self.said(Answer::Remediate(Box::new(remediation))))
+    }
+}
