@@ -19,7 +19,7 @@ use crate::bastion::{Bastion, OpenError};
 use crate::config::{Config, ConfigError};
 use crate::control::lock::{Lock, LockError};
 use crate::control::wire::{self, Added, Request, Said, WireError};
-use crate::control::{self, AttachError, Caller, Painter, Word};
+use crate::control::{self, AttachError, Caller, Word};
 use crate::upkeep;
 
 /// How long a directory may be in use without a server that answers: one that starts, or another command.
@@ -194,7 +194,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     drop((raw, idle));
     if answered.is_err() && request.shape.keys {
         // The replay broke off: what it did to the screen is undone here.
-        let _ = terminal::out(Painter::LEAVE);
+        let _ = terminal::out(control::LEAVE);
     }
     let code = answered?;
     sink.finish(code)?;

@@ -1,7 +1,7 @@
 //! `bartizan serve`: takes the directory, opens everything, answers at both doors until told to stop.
 //! It never serves beside another server, and never ends without a word in the log unless it is killed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -43,12 +43,6 @@ pub enum ServeError {
     /// The log.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// Signals cannot be heard.
-    #[error("signals cannot be heard: {0}")]
-    Signal(std::io::Error),
-    /// Ended by a second signal.
-    #[error("ended at once by a second signal; sessions were cut and are closed at the next start")]
-    Second,
 }
 
 /// Serves the directory until told to stop.
@@ -87,43 +81,45 @@ pub(super) async fn run(
     let mut started = bastion.audit.event("system.started");
     started.detail.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     bastion.audit.note(started).await?;
-    let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
+    let stop = ssh::Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
+    let closed = CancellationToken::new();
     let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
     let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
     let notify = environment.notify.clone();
-    let serving = ssh::serve(bastion.clone(), stop.clone(), |bound: &[SocketAddr]| {
+    let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
+    let served = ssh::serve(bastion.clone(), stop, |bound: &[SocketAddr]| {
         ready(bound);
         tell_systemd(notify.as_deref(), "READY=1");
-    });
-    let served = tokio::select! {
-        served = serving => served.map_err(ServeError::from),
-        told = until_told_twice(stop, environment) => told,
-    };
+    })
+    .await;
+    listening.abort();
     closed.cancel();
     let _ = control.await;
     forgetting.abort();
     bastion.audit.note(bastion.audit.event("system.stopped")).await?;
     bastion.audit.stop().await;
     bastion.store.close().await;
-    served
+    Ok(served?)
 }
 
 /// The first signal drains, a second one ends.
-async fn until_told_twice(stop: CancellationToken, environment: &Environment) -> Result<(), ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
-    for first in [true, false] {
+async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("signals cannot be heard: only SIGKILL will end this server");
+        return;
+    };
+    for token in [&stop.drain, &stop.now] {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        if first {
-            tracing::info!("told to stop: no new sessions, running ones are ended");
-            tell_systemd(environment.notify.as_deref(), "STOPPING=1");
-            stop.cancel();
+        if !stop.drain.is_cancelled() {
+            tracing::info!("told to stop: no new connections, running sessions have a moment to end");
+            tell_systemd(notify.as_deref(), "STOPPING=1");
         }
+        token.cancel();
     }
-    Err(ServeError::Second)
 }
 
 /// sd_notify(3), as far as it is needed: one datagram.

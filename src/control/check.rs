@@ -116,7 +116,7 @@ async fn bundle(store: &Store) -> Result<String, String> {
         return Ok("none applied yet: nothing is permitted".to_owned());
     };
     let access = Access::load(store).await.map_err(sentence)?.bundle();
-    let (operators, targets) = (access.operators().count(), access.targets().count());
+    let (operators, targets) = (access.operators().len(), access.targets().len());
     Ok(format!("version {}, operators {operators}, targets {targets}", stored.version))
 }
 

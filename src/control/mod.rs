@@ -34,7 +34,7 @@ pub use attached::{AttachError, Attached};
 pub use caller::{Caller, Forbidden, Need, Role, account_name};
 pub use check::{Line, offline, say as say_checks};
 pub use door::{Door, DoorError, SOCKET, converse};
-pub use recording::Painter;
+pub use recording::LEAVE;
 use reply::{Reply, Trouble};
 
 /// Every command that the running server answers.

@@ -12,7 +12,7 @@ const PAGE: usize = 200;
 
 /// A list that is said row by row.
 #[derive(Debug)]
-pub struct List {
+pub(super) struct List {
     columns: &'static [&'static str],
     form: Form,
     page: Vec<Vec<String>>,
@@ -21,7 +21,7 @@ pub struct List {
 
 /// How a list is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// A table with a heading.
     Table,
     /// One JSON array, a row a line.
@@ -32,19 +32,19 @@ pub enum Form {
 
 impl Form {
     /// What `--json` asks of a list.
-    pub fn of(json: bool) -> Self {
+    pub(super) fn of(json: bool) -> Self {
         if json { Self::Array } else { Self::Table }
     }
 }
 
 impl List {
     /// An empty list with these headings.
-    pub fn new(form: Form, columns: &'static [&'static str]) -> Self {
+    pub(super) fn new(form: Form, columns: &'static [&'static str]) -> Self {
         Self { columns, form, page: Vec::new(), rows: 0 }
     }
 
     /// Says one row: `value` for scripts, `cells` for people, in the order of the headings.
-    pub async fn row<R: Reply>(
+    pub(super) async fn row<R: Reply>(
         &mut self,
         out: &mut R,
         value: &impl Serialize,
@@ -70,7 +70,7 @@ impl List {
     }
 
     /// Ends the list; `empty` is what a person reads when there was no row.
-    pub async fn end<R: Reply>(mut self, out: &mut R, empty: &str) -> Result<(), Trouble> {
+    pub(super) async fn end<R: Reply>(mut self, out: &mut R, empty: &str) -> Result<(), Trouble> {
         match (self.form, self.rows) {
             (Form::Table, 0) => out.out(&format!("{empty}\n")).await,
             (Form::Table, _) => self.lay_out(out).await,
@@ -94,7 +94,7 @@ impl List {
 }
 
 /// One thing in full: JSON, or a name and a value a line.
-pub async fn thing<R: Reply>(
+pub(super) async fn thing<R: Reply>(
     out: &mut R,
     json: bool,
     value: &impl Serialize,
@@ -113,7 +113,7 @@ pub async fn thing<R: Reply>(
 
 fn plain_table<R: Reply>(out: &R) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     let shape = out.shape();
     if shape.terminal && shape.columns >= 40 {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(shape.columns);
@@ -131,17 +131,17 @@ async fn say_table<R: Reply>(out: &mut R, table: &Table) -> Result<(), Trouble> 
 }
 
 /// Nothing, said plainly.
-pub fn or_dash(text: Option<impl ToString>) -> String {
+pub(super) fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |t| t.to_string())
 }
 
 /// `1 frame`, `2 frames`.
-pub fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// A moment to the second, in UTC: `2026-03-01 09:05:00Z`.
-pub fn moment(at: jiff::Timestamp) -> String {
+pub(super) fn moment(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 

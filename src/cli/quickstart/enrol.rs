@@ -92,7 +92,7 @@ impl Enrolment<'_> {
 
     /// This machine's name, or one like it that no other device has.
     async fn free_device_name(&self) -> Result<DeviceName, QuickstartError> {
-        let node = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        let node = self.bastion.audit.node().to_lowercase();
         let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
         let plain: String = node.chars().filter(fits).take(50).collect();
         let plain = plain.trim_start_matches('-');

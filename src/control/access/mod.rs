@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use policy::{AccountName, OperatorName, SourceFile, TargetName};
+use policy::{AccountName, SourceFile, TargetName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -156,8 +156,8 @@ pub(super) async fn run<R: Reply>(
     match word {
         AccessWord::Check { from } => {
             let bundle = Access::check(&from.sources()?)?;
-            let (operators, targets) = (bundle.operators().count(), bundle.targets().count());
-            let grants = bundle.grants().count();
+            let (operators, targets) = (bundle.operators().len(), bundle.targets().len());
+            let grants = bundle.grants().len();
             out.out(&format!("ok: operators {operators}, targets {targets}, grants {grants}\n")).await?;
         }
         AccessWord::Apply { from } => {

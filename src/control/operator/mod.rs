@@ -20,7 +20,7 @@ use crate::bastion::Bastion;
 use crate::store::{NewOperator, OperatorState};
 
 pub(super) use key::one_key;
-pub use key::Unfit;
+pub(super) use key::Unfit;
 
 /// What can be asked of operators.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -270,7 +270,7 @@ async fn add<R: Reply>(
     tenant: &TenantName,
     out: &mut R,
 ) -> Result<(), Trouble> {
-    if bastion.access.bundle().operators().next().is_some() {
+    if bastion.access.bundle().names_operators() {
         return Err(Trouble::said(format!(
             "the access bundle names the operators, so {name} belongs there; add [[operator]] and run `bartizan access apply`"
         )));

@@ -22,8 +22,8 @@ use crate::bastion::Bastion;
 use crate::ids::RecordingId;
 use crate::store::{Recording, RecordingFilter};
 
-pub use export::Format;
-pub use screen::Painter;
+use export::Format;
+pub use screen::LEAVE;
 
 /// What can be asked of recordings.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]

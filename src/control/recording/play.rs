@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::reel::{Reel, size_of};
 use super::screen::{Painter, Screen};
-use super::{Material, export};
+use super::{Material, export, screen};
 use crate::control::reply::{Heard, Reply, Trouble};
 
 /// The least time between two paintings.
@@ -32,10 +32,10 @@ pub(super) async fn play<R: Reply>(material: &Material, pace: Pace, out: &mut R)
     if !out.shape().terminal {
         return export::text(material, out).await;
     }
-    out.out(Painter::ENTER).await?;
+    out.out(screen::ENTER).await?;
     let mut player = Player::new(material, pace)?;
     let shown = player.run(out).await;
-    out.out(Painter::LEAVE).await?;
+    out.out(screen::LEAVE).await?;
     shown?;
     // The last screen stays readable after the replay.
     for line in player.screen.text() {

@@ -7,6 +7,10 @@ use avt::{Cell, Color, Observer, Pen, Terminal};
 
 use crate::control::clean;
 
+/// Takes the reader's screen: another page, so that what was on it comes back.
+pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
+/// Gives the reader's screen back, in the state a shell expects.
+pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// The size of a terminal that never said one.
 const USUAL: (usize, usize) = (80, 24);
 /// The largest terminal that is replayed; a recorded size beyond it is cut down.
@@ -113,11 +117,6 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// Takes the reader's screen: another page, so that what was on it comes back.
-    pub(super) const ENTER: &'static str = "\x1b[?1049h\x1b[?7l\x1b[2J";
-    /// Gives it back, in the state a shell expects.
-    pub(super) const LEAVE: &'static str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
-
     /// Forgets what is shown, after the reader's terminal changed its size.
     pub(super) fn forget(&mut self) -> &'static str {
         self.shown.clear();
