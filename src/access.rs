@@ -16,7 +16,7 @@ use policy::{
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
 use crate::login::Authenticated;
-use crate::store::{BundleFile, DeviceState, OperatorState, Store, StoreError};
+use crate::store::{BundleFile, DeviceState, Store, StoreError};
 
 /// A bundle that cannot be read, checked or stored. The one in force stays.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,6 @@ use crate::store::{Store, StoreError};
 use crate::target::Places;
 
 /// The handles that all rooms share.
-#[derive(Debug)]
 pub struct Bastion {
     /// The checked configuration.
     pub config: Config,
@@ -117,7 +116,9 @@ fn node_name() -> String {
 fn torn_event(audit: &Audit, torn: &Torn) -> Event {
     let mut event = audit.event("system.log_torn");
     event.outcome = Some("recovered".into());
-    event.reason = Some(torn.to_string());
+    event.reason = Some("a line that was half-written when the server ended was set aside".into());
+    event.detail.insert("file".into(), torn.file.display().to_string().into());
+    event.detail.insert("bytes".into(), torn.bytes.into());
     event
 }
 

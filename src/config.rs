@@ -8,7 +8,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+mod values;
+
+use values::{
+    banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels, max_connections,
+    recording_max, store_url,
+};
+
+pub use values::{duration, size};
 
 /// The file's name inside the directory.
 pub const FILE: &str = "bartizan.toml";
@@ -279,10 +286,10 @@ impl Config {
     /// Checks a configuration given as text; `dir` is made absolute.
     pub fn parse(dir: &Path, text: &str) -> Result<Self, ConfigError> {
         let path = dir.join(FILE);
-        let sections: Sections = toml::from_str(text).map_err(|e| ConfigError::Wrong {
-            line: line_of(text, e.span().map_or(0, |s| s.start)),
-            why: e.message().lines().collect::<Vec<_>>().join("; "),
-            path: path.clone(),
+        let sections: Sections = toml::from_str(text).map_err(|e| {
+            let line = line_of(text, e.span().map_or(0, |s| s.start));
+            let why = e.message().lines().collect::<Vec<_>>().join("; ");
+            ConfigError::Wrong { line, why: key_of(text, line).map_or(why.clone(), |key| format!("{key}: {why}")), path: path.clone() }
         })?;
         let dir = std::path::absolute(dir).map_err(|why| ConfigError::Unreadable { path, why })?;
         let Sections { ssh, store, recording, audit, device, admin } = sections;
@@ -379,140 +386,12 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
 }
 
-/// Reads `20ms`, `120s`, `15m`, `8h`, `7d`: a whole number and one unit. `0s` is nothing; no unit is an error.
-pub fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let seconds = match unit {
-        "ms" => return Some(Duration::from_millis(number)),
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
-
-/// Reads `4096B`, `64KiB`, `256MiB`, `1GiB`: a whole number and one unit.
-pub fn size(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let shift = match unit {
-        "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(end)?;
-    Some((number.parse().ok()?, unit))
-}
-
-fn spell(d: Duration) -> String {
-    match (d.as_millis(), d.as_secs()) {
-        (ms, _) if ms % 1000 != 0 => format!("{ms}ms"),
-        (_, s) if s % 3600 == 0 => format!("{}h", s / 3600),
-        (_, s) => format!("{s}s"),
-    }
-}
-
-fn time_between<'de, D: Deserializer<'de>>(
-    d: D,
-    low: Duration,
-    high: Duration,
-) -> Result<Duration, D::Error> {
-    let text = String::deserialize(d)?;
-    let Some(value) = duration(&text) else {
-        return Err(D::Error::custom(format!(
-            "{text:?} is no duration; write a whole number and ms, s, m, h or d"
-        )));
-    };
-    if value < low || value > high {
-        let (low, high) = (spell(low), spell(high));
-        return Err(D::Error::custom(format!("{text:?} is out of range; write {low} to {high}")));
-    }
-    Ok(value)
-}
-
-fn count_between<'de, D: Deserializer<'de>>(d: D, low: usize, high: usize) -> Result<usize, D::Error> {
-    let value = i64::deserialize(d)?;
-    usize::try_from(value)
-        .ok()
-        .filter(|v| (low..=high).contains(v))
-        .ok_or_else(|| D::Error::custom(format!("{value} is out of range; write {low} to {high}")))
-}
-
-fn login_grace<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    time_between(d, Duration::from_secs(1), Duration::from_secs(3600))
-}
-
-fn idle_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    time_between(d, Duration::from_secs(1), Duration::from_secs(30 * 86_400))
-}
-
-fn flush<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    time_between(d, Duration::from_millis(1), Duration::from_secs(1))
-}
-
-fn checkpoint<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    time_between(d, Duration::from_millis(10), Duration::from_secs(60))
-}
-
-fn max_channels<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
-    count_between(d, 1, 1024)
-}
-
-fn max_connections<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
-    count_between(d, 1, 1_000_000)
-}
-
-fn recording_max<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-    let text = String::deserialize(d)?;
-    size(&text).ok_or_else(|| {
-        D::Error::custom(format!("{text:?} is no size; write a whole number and B, KiB, MiB or GiB"))
-    })
-}
-
-fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let listen = Vec::<SocketAddr>::deserialize(d)?;
-    if listen.is_empty() || listen.len() > 64 {
-        return Err(D::Error::custom("listen needs 1 to 64 addresses, such as \"127.0.0.1:2222\""));
-    }
-    Ok(listen)
-}
-
-fn host_names<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
-    let names = Vec::<String>::deserialize(d)?;
-    for name in &names {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
-        if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
-            return Err(D::Error::custom(format!(
-                "{name:?} is no host name; write a DNS name or an address"
-            )));
-        }
-    }
-    Ok(names)
-}
-
-fn store_url<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-    let url = String::deserialize(d)?;
-    let path = url.strip_prefix("sqlite:").unwrap_or("");
-    if path.is_empty() || path.contains([':', '?', '#', '%', '\0']) {
-        return Err(D::Error::custom(format!("{url:?} is no store; write \"sqlite:bartizan.db\"")));
-    }
-    Ok(url)
-}
-
-fn banner<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(d)?;
-    if text.len() > 4096 || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-        return Err(D::Error::custom("the banner may hold 4096 bytes and no control characters"));
-    }
-    Ok((!text.is_empty()).then_some(text))
+/// The key whose value stands on a line: written there, or on a line above when the value is a list over several.
+fn key_of(text: &str, line: usize) -> Option<&str> {
+    let above: Vec<&str> = text.lines().take(line).collect();
+    let lines = above.into_iter().rev().take_while(|l| !l.trim_start().starts_with('['));
+    let mut keys = lines.filter_map(|l| Some(l.split_once('=')?.0.trim()).filter(|key| !key.starts_with('#')));
+    keys.next()
 }
 
 #[cfg(test)]

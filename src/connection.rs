@@ -10,8 +10,9 @@ use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
 use crate::live::{Connection, Cut, Cutter, Session};
-use crate::login::Authenticated;
+use crate::login::{Attempt, Authenticated};
 use crate::recording::Place;
+use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
 
 /// A session cannot be opened: what must last cannot be written.
@@ -23,6 +24,37 @@ pub enum SessionError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A login was refused, or goes on with what it has: an entry of `kind` says why.
+pub async fn refused(bastion: &Bastion, attempt: &Attempt, why: &Refusal, kind: &str) {
+    let mut event = bastion.audit.event(kind);
+    attempt.describe(&mut event);
+    why.describe(&mut event);
+    // A refusal stands also when it cannot be logged.
+    if let Err(failed) = bastion.audit.note(event).await {
+        tracing::error!(%failed, "a refused login was not logged");
+    }
+}
+
+/// A connection ended before its login did; logged where it had tried something.
+pub async fn unfinished(bastion: &Bastion, attempt: &Attempt) {
+    if let Some(why) = attempt.unfinished() {
+        refused(bastion, attempt, &why, "auth.login").await;
+    }
+}
+
+/// A login took longer than `[ssh] login_grace`.
+pub async fn overdue(bastion: &Bastion, peer: SocketAddr) {
+    let now = bastion.clock.now();
+    let (told, cause) = ("the login took too long", "the login took longer than login_grace");
+    let refusal = Refusal::new("LOGIN-008", told, cause, bastion.ids.reference(now));
+    let mut event = bastion.audit.event("auth.login");
+    event.detail.insert("peer".into(), peer.to_string().into());
+    refusal.describe(&mut event);
+    if let Err(failed) = bastion.audit.note(event).await {
+        tracing::error!(%failed, "an overdue login was not logged");
+    }
 }
 
 /// A finished login becomes a connection: logged first, then listed, then asked once more whether it may stay, so that

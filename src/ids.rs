@@ -20,9 +20,15 @@ pub struct RecordingId(String);
 pub struct Reference(String);
 
 /// Makes ids from the time given and the system's randomness.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ids {
     random: SystemRandom,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self { random: SystemRandom::new() }
+    }
 }
 
 impl Ids {

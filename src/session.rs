@@ -81,7 +81,7 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Refused::NoTarget => refusal(bastion, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
         Refused::Denied(denial) => {
             let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
-            refusal.told_as(denial.told_code())
+            refusal.shown_as(denial.told_code())
         }
         Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
     };

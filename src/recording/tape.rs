@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use ledger::recording::{Head, Stamp, Stream, Syncer, Writer};
+use ledger::Syncer;
+use ledger::recording::{Head, Stamp, Stream, Writer};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 

@@ -17,9 +17,11 @@ use super::listener::{Place, Places};
 use super::remediation::Remediation;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
+use crate::device;
 use crate::live::{Connection, Cutter};
-use crate::login::{Answer, Attempt, Methods, Offer};
-use crate::session;
+use crate::login::{Answer, Attempt, Authenticated, Ground, Methods, Offer};
+use crate::refusal::Refusal;
+use crate::{connection, session};
 
 /// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
 const ANSWERS: usize = 2;
@@ -63,9 +65,9 @@ impl Entrance {
         let _ = self.handle.set(handle);
     }
 
-    /// The login took too long.
+    /// The login took too long: logged, then the caller ends the connection.
     pub(super) async fn overdue(&self) {
-        session::login_overdue(&self.bastion, self.peer).await;
+        connection::overdue(&self.bastion, self.peer).await;
     }
 }
 
@@ -104,15 +106,16 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let entrance =
             Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
-        let phase = Phase::Login(Box::new(Attempt::new(bastion.login(), peer)));
+        let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         (Self { bastion, peer, phase, channels, handle, kill, logged_in, place }, entrance)
     }
 
-    /// Carries out what the login answered.
+    /// Carries out what the login answered, after it is logged.
     async fn answer(&mut self, answer: Answer) -> Auth {
         match answer {
-            Answer::Refuse { methods } => {
+            Answer::Refuse { methods, why } => {
+                self.refused(&why).await;
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Partial { methods } => {
@@ -123,20 +126,26 @@ impl Handler {
                 instructions: instructions.into(),
                 prompts: vec![(prompt.into(), false)].into(),
             },
-            Answer::Done => self.open().await,
-            Answer::Remediate => self.remediate(),
-            Answer::Disconnect { text } => {
+            Answer::Done(authenticated) => self.open(*authenticated).await,
+            Answer::Remediate(remediation) => self.remediate(&remediation).await,
+            Answer::Disconnect { text, why } => {
+                self.refused(&why).await;
                 self.disconnect(text);
                 Auth::reject()
             }
         }
     }
 
-    async fn open(&mut self) -> Auth {
-        let Phase::Login(attempt) = std::mem::replace(&mut self.phase, Phase::Ended) else { return Auth::reject() };
-        let Some(authenticated) = attempt.authenticated() else { return Auth::reject() };
+    async fn refused(&self, why: &Refusal) {
+        let Phase::Login(attempt) = &self.phase else { return };
+        connection::refused(&self.bastion, attempt, why, "auth.login").await;
+    }
+
+    async fn open(&mut self, authenticated: Authenticated) -> Auth {
         let cutter = Cutter::new(self.kill.clone());
-        let Some(connection) = session::enter(&self.bastion, authenticated, self.peer, cutter).await else {
+        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
+        let Some(connection) = entered else {
+            self.phase = Phase::Ended;
             return Auth::reject();
         };
         self.phase = Phase::Open(connection);
@@ -144,10 +153,11 @@ impl Handler {
         Auth::Accept
     }
 
-    fn remediate(&mut self) -> Auth {
-        let Phase::Login(attempt) = std::mem::replace(&mut self.phase, Phase::Ended) else { return Auth::reject() };
-        let Some(text) = attempt.remediation() else { return Auth::reject() };
-        self.phase = Phase::Remediation(Remediation::new(text, self.kill.clone()));
+    async fn remediate(&mut self, remediation: &device::Remediation) -> Auth {
+        if let Phase::Login(attempt) = &self.phase {
+            connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
+        }
+        self.phase = Phase::Remediation(Remediation::new(remediation.text(), self.kill.clone()));
         self.finished();
         Auth::Accept
     }
@@ -201,6 +211,18 @@ impl Handler {
     }
 }
 
+/// What a login stands on, as it is when the connection is accepted.
+fn ground(bastion: &Bastion) -> Ground {
+    Ground {
+        clock: bastion.clock.clone(),
+        store: bastion.store.clone(),
+        keys: bastion.keys.clone(),
+        bundle: bastion.access.bundle(),
+        device: bastion.config.device.clone(),
+        reference: bastion.ids.reference(bastion.clock.now()),
+    }
+}
+
 fn advertised(methods: Methods) -> MethodSet {
     let mut kinds = Vec::with_capacity(2);
     if methods.publickey {
@@ -230,7 +252,7 @@ impl russh::server::Handler for Handler {
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &self.phase else { return Ok(Auth::reject()) };
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
             Offer::Refuse { methods } => {
@@ -259,9 +281,10 @@ impl russh::server::Handler for Handler {
             Some(response) => {
                 let answers: Vec<Zeroizing<Vec<u8>>> = response
                     .take(ANSWERS)
-                    .map(|answer| Zeroizing::new(answer.iter().copied().take(ANSWER + 1).collect()))
+                    .map(|answer| Zeroizing::new(answer.iter().copied().take(ANSWER).collect()))
                     .collect();
-                attempt.answers(user, answers).await
+                let given: Vec<&[u8]> = answers.iter().map(|answer| answer.as_slice()).collect();
+                attempt.answers(user, &given).await
             }
         };
         Ok(self.answer(answer).await)
@@ -393,8 +416,15 @@ impl Drop for Handler {
     /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
     fn drop(&mut self) {
         self.kill.cancel();
-        if let Phase::Open(connection) = std::mem::replace(&mut self.phase, Phase::Ended) {
-            tokio::spawn(session::leave(self.bastion.clone(), connection));
+        let bastion = self.bastion.clone();
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Open(connection) => {
+                tokio::spawn(connection::leave(bastion, connection));
+            }
+            Phase::Login(attempt) => {
+                tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
+            }
+            Phase::Remediation(_) | Phase::Ended => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use russh::client::{AuthResult, DisconnectReason, Handle, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_encoding::Encode;
-use russh::{ChannelId, auth};
+use russh::{ChannelId, Signer};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::ConnectError;
@@ -79,7 +79,7 @@ pub(super) enum SignError {
     Encoding(#[from] russh::keys::ssh_encoding::Error),
 }
 
-impl auth::Signer for Signing<'_> {
+impl Signer for Signing<'_> {
     type Error = SignError;
 
     async fn auth_sign(

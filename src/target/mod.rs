@@ -10,6 +10,7 @@ mod leg;
 mod login;
 mod places;
 mod request;
+mod scan;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +32,7 @@ use request::Asking;
 
 pub use leg::Leg;
 pub use places::Places;
+pub use scan::{check, scan};
 
 /// The longest that key exchange, host key check and login may take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,337 @@
+//! Brings a word to whoever carries it out: the running server, or this process when none runs.
+//! It never speaks to a socket that others could have put there, and never works on a directory that is in use.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::terminal::{self, Raw};
+use crate::bastion::{Bastion, OpenError};
+use crate::config::{Config, ConfigError};
+use crate::control::lock::{Lock, LockError};
+use crate::control::wire::{self, Added, Request, Said, WireError};
+use crate::control::{self, AttachError, Caller, Word};
+use crate::upkeep;
+
+/// How long a directory may be in use without a server that answers: one that starts, or another command.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Why a word was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SayError {
+    /// A file it names did not come along.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// There is no directory.
+    #[error("{} is not there; `bartizan init` makes one, `--dir DIR` names another", .0.display())]
+    NoDirectory(PathBuf),
+    /// Somebody else could answer in the server's place.
+    #[error("{} may be written by others; `chmod go-w` it", .0.display())]
+    Loose(PathBuf),
+    /// The directory is somebody else's.
+    #[error("{} belongs to user id {owner} and no server answers there; run the command as that user, or start the server", .dir.display())]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// The socket is held by a stranger.
+    #[error("the server at {} runs as user id {uid}, which is neither the owner of the directory nor root; nothing was sent to it", .path.display())]
+    Stranger {
+        /// The socket.
+        path: PathBuf,
+        /// Who answers.
+        uid: u32,
+    },
+    /// No server, and the word is for one.
+    #[error("no server answers in {}; start one with `bartizan serve`", .0.display())]
+    NoServer(PathBuf),
+    /// The caller is not let in, or the system refused.
+    #[error("{} cannot be reached: {why}; only its owner and root may", .path.display())]
+    Refused {
+        /// The socket or directory.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The conversation broke.
+    #[error("the server did not answer to the end ({0}); look at its log")]
+    Wire(#[from] WireError),
+    /// The output cannot be written.
+    #[error("{path} cannot be written: {why}")]
+    Output {
+        /// Where to.
+        path: String,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The parts.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What a crash left open.
+    #[error(transparent)]
+    Upkeep(#[from] upkeep::UpkeepError),
+}
+
+/// Carries a word out; gives its exit code.
+pub(super) async fn say(dir: &Path, mut word: Word) -> Result<u8, SayError> {
+    word.attach(&mut std::io::stdin())?;
+    let sink = Sink::open(word.output())?;
+    let mut shape = terminal::shape(word.listens());
+    shape.terminal &= word.output().is_none();
+    let health = matches!(word, Word::Health);
+    let request = Request { v: wire::VERSION, shape, word };
+    let code = match reach(dir, health).await? {
+        Reached::Server(stream) => talk(stream, &request, sink).await?,
+        Reached::Nobody(lock) => alone(dir, lock, &request, sink).await?,
+    };
+    Ok(code)
+}
+
+/// Who carries words out in a directory.
+pub(super) enum Reached {
+    /// The server.
+    Server(UnixStream),
+    /// This process, which holds the lock now.
+    Nobody(Lock),
+}
+
+/// Finds the server, or takes the directory's lock. A directory in use by one that does not answer yet is waited for.
+pub(super) async fn reach(dir: &Path, server_only: bool) -> Result<Reached, SayError> {
+    let about = std::fs::metadata(dir).map_err(|why| match why.kind() {
+        ErrorKind::NotFound => SayError::NoDirectory(dir.to_owned()),
+        _ => SayError::Refused { path: dir.to_owned(), why },
+    })?;
+    if !about.is_dir() {
+        return Err(SayError::NoDirectory(dir.to_owned()));
+    }
+    if about.mode() & 0o022 != 0 {
+        return Err(SayError::Loose(dir.to_owned()));
+    }
+    let since = Instant::now();
+    loop {
+        if let Some(stream) = connect(dir, &about).await? {
+            return Ok(Reached::Server(stream));
+        }
+        if server_only {
+            return Err(SayError::NoServer(dir.to_owned()));
+        }
+        if about.uid() != rustix::process::geteuid().as_raw() {
+            return Err(SayError::NotOurs { dir: dir.to_owned(), owner: about.uid() });
+        }
+        match Lock::take(dir) {
+            Ok(lock) => return Ok(Reached::Nobody(lock)),
+            Err(LockError::Held(_)) if since.elapsed() < PATIENCE => sleep(LOOK).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn connect(dir: &Path, about: &Metadata) -> Result<Option<UnixStream>, SayError> {
+    let path = dir.join(control::SOCKET);
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        // A path too long for a socket: no server can have opened one there.
+        Err(why) if why.kind() == ErrorKind::InvalidInput => return Ok(None),
+        Err(why) => return Err(SayError::Refused { path, why }),
+    };
+    let uid = stream.peer_cred().map_err(|why| SayError::Refused { path: path.clone(), why })?.uid();
+    if uid != about.uid() && uid != 0 {
+        return Err(SayError::Stranger { path, uid });
+    }
+    Ok(Some(stream))
+}
+
+/// No server runs: this process is the one writer for as long as the word takes.
+async fn alone(dir: &Path, lock: Lock, request: &Request, sink: Sink) -> Result<u8, SayError> {
+    let bastion = Bastion::open(Config::load(dir)?).await?;
+    upkeep::close_what_is_open(&bastion).await?;
+    let caller = Caller::local(rustix::process::geteuid().as_raw());
+    // The same conversation as with a server, so that there is one way to answer.
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let working = async {
+        control::converse(&bastion, &caller, far).await;
+    };
+    let (code, ()) = tokio::join!(talk(near, request, sink), working);
+    bastion.audit.stop().await;
+    bastion.store.close().await;
+    drop(lock);
+    code
+}
+
+/// Says the request and passes the answer on.
+pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    request: &Request,
+    mut sink: Sink,
+) -> Result<u8, SayError> {
+    let (from, mut to) = tokio::io::split(stream);
+    let mut from = BufReader::new(from);
+    wire::say(&mut to, request).await?;
+    let raw = request.shape.keys.then(Raw::take).flatten();
+    let (idle, silent) = mpsc::channel(1);
+    let mut keys = if raw.is_some() { terminal::keys() } else { silent };
+    let answered = answer(&mut from, &mut to, &mut keys, &mut sink).await;
+    drop((raw, idle));
+    if answered.is_err() && request.shape.keys {
+        // The replay broke off: what it did to the screen is undone here.
+        let _ = terminal::out(control::LEAVE);
+    }
+    let code = answered?;
+    sink.finish(code)?;
+    Ok(code)
+}
+
+async fn answer<R, W>(
+    from: &mut BufReader<R>,
+    to: &mut W,
+    keys: &mut mpsc::Receiver<String>,
+    sink: &mut Sink,
+) -> Result<u8, SayError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let hook = |kind| signal(kind).map_err(WireError::Io);
+    let mut resized = hook(SignalKind::window_change())?;
+    let (mut ended, mut hung_up) = (hook(SignalKind::terminate())?, hook(SignalKind::hangup())?);
+    let mut line = Zeroizing::new(Vec::new());
+    loop {
+        tokio::select! {
+            heard = wire::line(from, &mut line, wire::LINE_MAX) => {
+                heard?;
+                let said: Said = serde_json::from_slice(&line).map_err(WireError::from)?;
+                line.clear();
+                match said {
+                    Said::Out(text) => if !sink.write(&Zeroizing::new(text))? { return Ok(0) },
+                    Said::Err(text) => terminal::complain(&text),
+                    Said::Exit(code) => return Ok(code),
+                }
+            }
+            Some(typed) = keys.recv() => wire::say(to, &Added::Keys(typed)).await?,
+            Some(()) = resized.recv() => {
+                let shape = terminal::shape(false);
+                if shape.terminal {
+                    wire::say(to, &Added::Size(shape.columns, shape.rows)).await?;
+                }
+            }
+            Some(()) = ended.recv() => return Err(WireError::Gone.into()),
+            Some(()) = hung_up.recv() => return Err(WireError::Gone.into()),
+        }
+    }
+}
+
+/// Where the answer goes: standard output, or a file that was not there before.
+pub(super) struct Sink {
+    file: Option<(PathBuf, File)>,
+    whole: bool,
+}
+
+impl Sink {
+    /// `None` is standard output.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, SayError> {
+        let open = |path: &Path| {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            let file = made.map_err(|why| SayError::Output { path: path.display().to_string(), why })?;
+            Ok::<_, SayError>((path.to_owned(), file))
+        };
+        Ok(Self { file: path.map(open).transpose()?, whole: false })
+    }
+
+    /// Whether anybody still reads.
+    fn write(&mut self, text: &str) -> Result<bool, SayError> {
+        match &mut self.file {
+            Some((path, file)) => file
+                .write_all(text.as_bytes())
+                .map(|()| true)
+                .map_err(|why| SayError::Output { path: path.display().to_string(), why }),
+            None => {
+                let mut handle = std::io::stdout().lock();
+                match handle.write_all(text.as_bytes()).and_then(|()| handle.flush()) {
+                    Ok(()) => Ok(true),
+                    Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(false),
+                    Err(why) => Err(SayError::Output { path: "standard output".to_owned(), why }),
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, code: u8) -> Result<(), SayError> {
+        if let Some((path, file)) = &self.file {
+            file.sync_all().map_err(|why| SayError::Output { path: path.display().to_string(), why })?;
+        }
+        self.whole = code == 0;
+        Ok(())
+    }
+}
+
+impl Drop for Sink {
+    /// Half an answer is no file.
+    fn drop(&mut self) {
+        if let (Some((path, _)), false) = (&self.file, self.whole) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_file_is_never_overwritten_and_half_an_answer_leaves_none() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("out.cast");
+        let mut sink = Sink::open(Some(&path)).expect("open");
+        sink.write("half").expect("write");
+        drop(sink);
+        assert!(!path.exists());
+        let mut sink = Sink::open(Some(&path)).expect("open");
+        sink.write("whole").expect("write");
+        sink.finish(0).expect("finish");
+        drop(sink);
+        assert!(Sink::open(Some(&path)).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "whole");
+    }
+
+    #[tokio::test]
+    async fn a_directory_others_may_write_is_not_spoken_to() {
+        let dir = tempfile::tempdir().expect("dir");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("chmod");
+        assert!(matches!(reach(dir.path(), false).await, Err(SayError::Loose(_))));
+    }
+
+    #[tokio::test]
+    async fn health_without_a_server_is_a_plain_no() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert!(matches!(reach(dir.path(), true).await, Err(SayError::NoServer(_))));
+        assert!(matches!(reach(&dir.path().join("gone"), true).await, Err(SayError::NoDirectory(_))));
+    }
+
+    #[tokio::test]
+    async fn a_dead_socket_is_nobody() {
+        let dir = tempfile::tempdir().expect("dir");
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join(control::SOCKET)).expect("bind"));
+        assert!(matches!(reach(dir.path(), false).await, Ok(Reached::Nobody(_))));
+    }
+}

@@ -1,0 +1,169 @@
+//! `bartizan serve`: takes the directory, opens everything, answers at both doors until told to stop.
+//! It never serves beside another server, and never ends without a word in the log unless it is killed.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::terminal;
+use crate::audit::AuditError;
+use crate::bastion::{Bastion, OpenError};
+use crate::config::{Config, ConfigError, Environment};
+use crate::control::lock::{Lock, LockError};
+use crate::control::{Door, DoorError};
+use crate::{ssh, upkeep};
+
+/// Why the bastion is not served, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The parts.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What a crash left open.
+    #[error(transparent)]
+    Upkeep(#[from] upkeep::UpkeepError),
+    /// The local door.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// The operators' door.
+    #[error(transparent)]
+    Ssh(#[from] ssh::ServeError),
+    /// The log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// Serves the directory until told to stop.
+pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), ServeError> {
+    log_to_stderr(environment.log.as_deref());
+    let config = Config::load(dir)?;
+    let lock = Lock::take(dir)?;
+    let opened = open(config).await?;
+    let ready = |bound: &[SocketAddr]| {
+        let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();
+        let _ = terminal::out(&format!("bartizan listens on {}\n", bound.join(", ")));
+    };
+    run(opened, environment, ready).await?;
+    drop(lock);
+    Ok(())
+}
+
+/// Opens everything and closes what a crash left open. The caller holds the lock.
+pub(super) async fn open(config: Config) -> Result<Arc<Bastion>, ServeError> {
+    let bastion = Bastion::open(config).await?;
+    let closed = upkeep::close_what_is_open(&bastion).await?;
+    if closed != upkeep::Closed::default() {
+        let upkeep::Closed { recordings, sessions, entries } = closed;
+        tracing::warn!(recordings, sessions, entries, "closed what the last run left open");
+    }
+    Ok(bastion)
+}
+
+/// Answers at both doors; `ready` is called with the bound addresses.
+pub(super) async fn run(
+    bastion: Arc<Bastion>,
+    environment: &Environment,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
+    let door = Door::open(&bastion.config.dir)?;
+    let mut started = bastion.audit.event("system.started");
+    started.detail.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    bastion.audit.note(started).await?;
+    let stop = ssh::Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
+    let closed = CancellationToken::new();
+    let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
+    let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
+    let notify = environment.notify.clone();
+    let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
+    let served = ssh::serve(bastion.clone(), stop, |bound: &[SocketAddr]| {
+        ready(bound);
+        tell_systemd(notify.as_deref(), "READY=1");
+    })
+    .await;
+    listening.abort();
+    closed.cancel();
+    let _ = control.await;
+    forgetting.abort();
+    bastion.audit.note(bastion.audit.event("system.stopped")).await?;
+    bastion.audit.stop().await;
+    bastion.store.close().await;
+    Ok(served?)
+}
+
+/// The first signal drains, a second one ends.
+async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("signals cannot be heard: only SIGKILL will end this server");
+        return;
+    };
+    for token in [&stop.drain, &stop.now] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if !stop.drain.is_cancelled() {
+            tracing::info!("told to stop: no new connections, running sessions have a moment to end");
+            tell_systemd(notify.as_deref(), "STOPPING=1");
+        }
+        token.cancel();
+    }
+}
+
+/// sd_notify(3), as far as it is needed: one datagram.
+fn tell_systemd(socket: Option<&OsStr>, state: &str) {
+    let Some(socket) = socket else { return };
+    let sent = UnixDatagram::unbound().and_then(|from| match abstract_name(socket) {
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt as _;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            from.send_to_addr(state.as_bytes(), &address)
+        }
+        None => from.send_to(state.as_bytes(), socket),
+    });
+    if let Err(error) = sent {
+        tracing::warn!(%error, "NOTIFY_SOCKET cannot be told");
+    }
+}
+
+/// A name that begins with `@` is not in the file system.
+fn abstract_name(socket: &OsStr) -> Option<&[u8]> {
+    socket.as_encoded_bytes().strip_prefix(b"@")
+}
+
+/// The server's own messages. A second call changes nothing.
+pub(super) fn log_to_stderr(filter: Option<&str>) {
+    let usual = "info,russh=warn,sqlx=warn";
+    let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_is_told_through_a_file_and_through_a_name() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("notify");
+        let here = UnixDatagram::bind(&path).expect("bind");
+        tell_systemd(Some(path.as_os_str()), "READY=1");
+        let mut heard = [0; 16];
+        assert_eq!(here.recv(&mut heard).expect("heard"), 7);
+        assert_eq!(&heard[..7], b"READY=1");
+        assert_eq!(abstract_name(OsStr::new("@x/y")), Some(b"x/y".as_slice()));
+        assert_eq!(abstract_name(OsStr::new("/run/x")), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! The words that people and scripts say, one file a noun, and the one dispatcher behind `control.sock`, the command line and SSH.
+//! A word never runs before its caller may say it and, where it changes or reveals something, before the log has its beginning.
+
+mod access;
+pub mod attached;
+mod audit;
+mod ca;
+mod caller;
+mod check;
+pub mod clean;
+mod device;
+mod door;
+pub mod lock;
+mod operator;
+mod recording;
+pub mod reply;
+mod report;
+mod session;
+mod target;
+pub mod wire;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use ledger::log::Event;
+use policy::OperatorName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::audit::Outcome;
+use crate::bastion::Bastion;
+
+pub use attached::{AttachError, Attached};
+pub use caller::{Caller, Forbidden, Need, Role, account_name};
+pub use check::{Line, offline, say as say_checks};
+pub use door::{Door, DoorError, SOCKET, converse};
+pub use recording::LEAVE;
+use reply::{Reply, Trouble};
+
+/// Every command that the running server answers.
+#[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// People and their authenticators.
+    #[command(subcommand)]
+    Operator(operator::OperatorWord),
+    /// Enrolled machines.
+    #[command(subcommand)]
+    Device(device::DeviceWord),
+    /// The servers that can be reached.
+    #[command(subcommand)]
+    Target(target::TargetWord),
+    /// Who is where.
+    #[command(subcommand)]
+    Session(session::SessionWord),
+    /// What was done.
+    #[command(subcommand)]
+    Recording(recording::RecordingWord),
+    /// The log of everything that happened.
+    #[command(subcommand)]
+    Audit(audit::AuditWord),
+    /// The access bundle: who may do what.
+    #[command(subcommand)]
+    Access(access::AccessWord),
+    /// The certificate authorities that targets and laptops trust.
+    #[command(subcommand)]
+    Ca(ca::CaWord),
+    /// Looks at config, keys, bundle, store, recording folder and clock: each line ok or what is wrong.
+    Check {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Exits 0 when the server answers.
+    Health,
+}
+
+/// What a word came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// As asked.
+    Well,
+    /// The answer is no: something is broken or not permitted.
+    No,
+}
+
+impl Word {
+    /// The audit event of a word that changes or reveals something; `None` for one that only lists.
+    pub fn event(&self) -> Option<&'static str> {
+        match self {
+            Self::Operator(word) => word.event(),
+            Self::Device(word) => word.event(),
+            Self::Target(word) => word.event(),
+            Self::Session(word) => word.event(),
+            Self::Recording(word) => word.event(),
+            Self::Audit(word) => word.event(),
+            Self::Access(word) => word.event(),
+            Self::Ca(_) | Self::Check { .. } | Self::Health => None,
+        }
+    }
+
+    /// What it asks of an operator.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::Operator(word) => word.need(),
+            Self::Device(_) | Self::Target(_) => Need::OneOf(&[Role::Administrator]),
+            Self::Session(word) => word.need(),
+            Self::Recording(_) | Self::Audit(_) => Need::OneOf(&[Role::Auditor]),
+            Self::Access(word) => word.need(),
+            Self::Check { .. } => Need::OneOf(&[Role::Administrator]),
+            Self::Ca(_) | Self::Health => Need::Nothing,
+        }
+    }
+
+    /// The operator whose standing it changes.
+    pub fn changes(&self) -> Option<&OperatorName> {
+        match self {
+            Self::Operator(word) => word.changes(),
+            Self::Device(word) => word.changes(),
+            _ => None,
+        }
+    }
+
+    /// Reads the files it names. Done where the command is typed, never where it is carried out.
+    pub fn attach(&mut self, stdin: &mut dyn Read) -> Result<(), AttachError> {
+        match self {
+            Self::Operator(word) => word.attach(stdin),
+            Self::Device(word) => word.attach(stdin),
+            Self::Access(word) => word.attach(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The file its output goes to, on the asking side.
+    pub fn output(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Recording(word) => word.output(),
+            _ => None,
+        }
+    }
+
+    /// Whether it listens to keys while it runs.
+    pub fn listens(&self) -> bool {
+        matches!(self, Self::Recording(word) if word.listens())
+    }
+
+    /// Its facts for the log: names only, never what a file held.
+    fn facts(&self) -> Value {
+        match self {
+            Self::Operator(word) => word.facts(),
+            Self::Device(word) => word.facts(),
+            Self::Target(word) => word.facts(),
+            Self::Session(word) => word.facts(),
+            Self::Recording(word) => word.facts(),
+            Self::Audit(word) => word.facts(),
+            Self::Access(word) => word.facts(),
+            Self::Ca(_) | Self::Check { .. } | Self::Health => json!({}),
+        }
+    }
+}
+
+/// A command line without the program's name, read as a word.
+///
+/// # Errors
+/// What is wrong with it, as help text of several lines.
+pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(line: I) -> Result<Word, String> {
+    #[derive(clap::Parser)]
+    #[command(name = "bartizan", no_binary_name = true)]
+    struct Line {
+        #[command(subcommand)]
+        word: Word,
+    }
+    <Line as clap::Parser>::try_parse_from(line).map(|line| line.word).map_err(|e| e.to_string())
+}
+
+/// Carries a word out and says its answer; gives the exit code.
+pub async fn dispatch<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> u8 {
+    let said = match answer(bastion, caller, word, out).await {
+        Ok(Done::Well) => return 0,
+        Ok(Done::No) => return 1,
+        Err(Trouble::Gone) => return 1,
+        Err(Trouble::Said(what)) => what,
+    };
+    let _ = out.err(&format!("bartizan: {}\n", clean::line(&said))).await;
+    1
+}
+
+async fn answer<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+    let mut detail = Map::new();
+    detail.insert("by".into(), caller.detail());
+    detail.insert("word".into(), word.facts());
+    if let Err(forbidden) = caller.may(&word) {
+        let kind = word.event().unwrap_or("admin.refused");
+        let event = Event { outcome: Some("refused".into()), reason: Some(forbidden.to_string()), ..event(bastion, caller, kind, detail) };
+        bastion.audit.note(event).await?;
+        return Err(forbidden.into());
+    }
+    let Some(kind) = word.event() else { return run(bastion, caller, word, out).await };
+    let opened = bastion.audit.open(event(bastion, caller, kind, detail)).await?;
+    let done = run(bastion, caller, word, out).await;
+    let outcome = match &done {
+        Ok(Done::Well) => Outcome::Ok,
+        Ok(Done::No) => failed("the answer was no".to_owned()),
+        Err(trouble) => failed(trouble.to_string()),
+    };
+    opened.close(outcome, Map::new()).await?;
+    done
+}
+
+fn failed(reason: String) -> Outcome {
+    Outcome::Failed { code: None, reason }
+}
+
+fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Map<String, Value>) -> Event {
+    let operator = match caller {
+        Caller::Operator { name, .. } => Some(name.to_string()),
+        Caller::Local { .. } => None,
+    };
+    Event { operator, detail, ..bastion.audit.event(kind) }
+}
+
+async fn run<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+    match word {
+        Word::Operator(word) => operator::run(bastion, word, out).await,
+        Word::Device(word) => device::run(bastion, caller, word, out).await,
+        Word::Target(word) => target::run(bastion, word, out).await,
+        Word::Session(word) => session::run(bastion, word, out).await,
+        Word::Recording(word) => recording::run(bastion, word, out).await,
+        Word::Audit(word) => audit::run(bastion, word, out).await,
+        Word::Access(word) => access::run(bastion, caller, word, out).await,
+        Word::Ca(word) => ca::run(bastion, word, out).await,
+        Word::Check { json } => check::run(bastion, json, out).await,
+        Word::Health => {
+            out.out("ok\n").await?;
+            Ok(Done::Well)
+        }
+    }
+}
+
+/// Whether a public key line is one that an operator or a device may have.
+pub fn fits_operator(line: &str) -> bool {
+    operator::one_key(line).is_ok()
+}
+
+/// The fingerprint (`SHA256:...`) of the one public key in `text`.
+///
+/// # Errors
+/// Why it is not one that may prove anything.
+pub fn fingerprint(text: &str) -> Result<String, operator::Unfit> {
+    operator::one_key(text).map(|key| key.fingerprint)
+}
+
+/// A stored moment (ms since 1970) for people.
+fn at(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "-".to_owned(), report::moment)
+}
+
+/// A row for scripts: as stored, with its moments written as RFC 3339.
+fn with_times(row: &impl Serialize, moments: &[&str]) -> Value {
+    let mut value = serde_json::to_value(row).unwrap_or_default();
+    for name in moments {
+        if let Some(member) = value.get_mut(name)
+            && let Some(at) = member.as_i64().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        {
+            *member = json!(at);
+        }
+    }
+    value
+}

@@ -1,0 +1,181 @@
+//! A recording in forms that other programs read: plain text, JSON lines, asciicast.
+//! It never holds more than a frame, and plain text never holds a character that a terminal obeys.
+
+use std::time::Duration;
+
+use avt::observer::Transcript;
+use data_encoding::BASE64;
+use ledger::recording::{Frame, Stream};
+use serde_json::json;
+
+use super::Material;
+use super::reel::{Reel, size_of};
+use super::screen::{Screen, Utf8};
+use crate::control::clean;
+use crate::control::reply::{Reply, Trouble};
+
+/// The forms `recording export` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// What could be read on the screen, line by line.
+    Text,
+    /// One JSON object a frame.
+    Jsonl,
+    /// asciicast version 2: asciinema and most players.
+    #[value(name = "asciicast-v2")]
+    AsciicastV2,
+    /// asciicast version 3: asciinema from 3.0.
+    #[value(name = "asciicast-v3")]
+    AsciicastV3,
+}
+
+/// Says the whole recording in `format`.
+pub(super) async fn export<R: Reply>(material: &Material, format: Format, out: &mut R) -> Result<(), Trouble> {
+    match format {
+        Format::Text => text(material, out).await,
+        Format::Jsonl => jsonl(material, out).await,
+        Format::AsciicastV2 => asciicast(material, 2, out).await,
+        Format::AsciicastV3 => asciicast(material, 3, out).await,
+    }
+}
+
+/// The lines of a terminal as they left the screen; without a terminal the bytes as text.
+pub(super) async fn text<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble> {
+    let mut reel = material.reel();
+    let mut screen = Screen::new().ok_or_else(|| Trouble::said("no terminal can be replayed here"))?;
+    let mut transcript = Transcript::new();
+    let (mut plain, mut errors) = (Utf8::default(), Utf8::default());
+    let (mut terminal, mut open_line) = (false, false);
+    while let Some(next) = reel.next().await {
+        let (_, frame) = next?;
+        if let Some((columns, rows)) = size_of(&frame) {
+            terminal = true;
+            let lines = screen.resize_with(columns, rows, &mut transcript);
+            say_lines(out, &lines).await?;
+            continue;
+        }
+        let decoder = match frame.stream {
+            Stream::Output => &mut plain,
+            Stream::Stderr => &mut errors,
+            _ => continue,
+        };
+        let text = decoder.text(&frame.payload);
+        if terminal {
+            let lines = screen.terminal_mut().feed_with(text.as_str(), &mut transcript);
+            say_lines(out, &lines).await?;
+        } else if !text.is_empty() {
+            open_line = !text.ends_with('\n');
+            out.out(&clean::lines(&text.replace("\r\n", "\n"))).await?;
+        }
+    }
+    if terminal {
+        let lines = transcript.finish(screen.terminal());
+        return say_lines(out, &lines).await;
+    }
+    if open_line { out.out("\n").await } else { Ok(()) }
+}
+
+async fn say_lines<R: Reply>(out: &mut R, lines: &[String]) -> Result<(), Trouble> {
+    for line in lines {
+        out.out(&format!("{}\n", clean::line(line))).await?;
+    }
+    Ok(())
+}
+
+async fn jsonl<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble> {
+    say_json(out, &json!({ "recording": material.id, "header": material.header })).await?;
+    let mut reel = material.reel();
+    while let Some(next) = reel.next().await {
+        let (at, frame) = next?;
+        say_json(out, &frame_json(at, &frame)).await?;
+    }
+    if let Some(rest) = reel.rest().await {
+        let end = json!({ "frames": rest.head.frames, "bytes": rest.head.bytes, "ended": rest.ended, "following": rest.bytes });
+        say_json(out, &json!({ "end": end })).await?;
+    }
+    Ok(())
+}
+
+/// A frame's text where it is UTF-8 and its base64 where it is not, so that no byte is lost.
+fn frame_json(at: Duration, frame: &Frame) -> serde_json::Value {
+    let mut value = json!({
+        "seq": frame.seq,
+        "at": at.as_secs_f64(),
+        "time": jiff::Timestamp::from_nanosecond(i128::from(frame.stamp.wall_ns)).ok(),
+        "stream": frame.stream.name(),
+    });
+    match std::str::from_utf8(&frame.payload) {
+        Ok(text) => value["text"] = json!(text),
+        Err(_) => value["base64"] = json!(BASE64.encode(&frame.payload)),
+    }
+    value
+}
+
+async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> Result<(), Trouble> {
+    let mut reel = material.reel();
+    let mut decoders = (Utf8::default(), Utf8::default(), Utf8::default());
+    // The heading holds the first size, so frames before it wait for it.
+    let (size, first) = opening(&mut reel).await?;
+    say_json(out, &heading(material, version, size.unwrap_or((80, 24)))).await?;
+    let bare = size.is_none();
+    let mut before = Duration::ZERO;
+    let mut queue = first.into_iter();
+    loop {
+        let (at, frame) = match queue.next() {
+            Some(frame) => frame,
+            None => match reel.next().await {
+                Some(next) => next?,
+                None => return Ok(()),
+            },
+        };
+        let (code, data) = match frame.stream {
+            Stream::Output => ("o", decoders.0.text(&frame.payload)),
+            Stream::Stderr => ("o", decoders.1.text(&frame.payload)),
+            Stream::Input => ("i", decoders.2.text(&frame.payload)),
+            Stream::Resize | Stream::Request => match size_of(&frame) {
+                Some((columns, rows)) => ("r", format!("{columns}x{rows}")),
+                None => continue,
+            },
+            _ => continue,
+        };
+        let data = if bare && code == "o" { data.replace('\n', "\r\n") } else { data };
+        let when = if version == 2 { at } else { at.saturating_sub(before) };
+        before = at;
+        let micros = when.as_micros().min(u128::from(u64::MAX)) as f64 / 1e6;
+        say_json(out, &json!([micros, code, data])).await?;
+    }
+}
+
+type Timed = (Duration, Frame);
+
+/// The first size, and the frames read on the way: the size is told before anything is shown.
+async fn opening(reel: &mut Reel) -> Result<(Option<(usize, usize)>, Vec<Timed>), Trouble> {
+    let mut frames = Vec::new();
+    while let Some(next) = reel.next().await {
+        let (at, frame) = next?;
+        if let Some(size) = size_of(&frame) {
+            return Ok((Some(size), frames));
+        }
+        let shown = matches!(frame.stream, Stream::Output | Stream::Stderr | Stream::Input);
+        frames.push((at, frame));
+        if shown || frames.len() > 64 {
+            break;
+        }
+    }
+    Ok((None, frames))
+}
+
+fn heading(material: &Material, version: u8, (columns, rows): (usize, usize)) -> serde_json::Value {
+    let timestamp = material.header.started.as_second();
+    let title = format!("{} {}", material.id, material.header.kind);
+    if version == 2 {
+        json!({ "version": 2, "width": columns, "height": rows, "timestamp": timestamp, "title": title })
+    } else {
+        json!({ "version": 3, "term": { "cols": columns, "rows": rows }, "timestamp": timestamp, "title": title })
+    }
+}
+
+async fn say_json<R: Reply>(out: &mut R, value: &serde_json::Value) -> Result<(), Trouble> {
+    out.out(&format!("{}\n", clean::json(&value.to_string()))).await
+}

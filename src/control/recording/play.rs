@@ -1,0 +1,235 @@
+//! A recording shown as it happened: at its pace on a terminal, as plain text elsewhere.
+//! It never passes a recorded byte on: what the reader sees is painted from cells (`screen.rs`).
+
+use std::time::Duration;
+
+use ledger::recording::Stream;
+use tokio::time::Instant;
+
+use super::reel::{Reel, size_of};
+use super::screen::{Painter, Screen};
+use super::{Material, export, screen};
+use crate::control::reply::{Heard, Reply, Trouble};
+
+/// The least time between two paintings.
+const FRAME: Duration = Duration::from_millis(33);
+/// How far an arrow key goes.
+const SKIP: Duration = Duration::from_secs(5);
+/// Speeds a key may reach.
+const SPEEDS: (f64, f64) = (0.125, 64.0);
+
+/// How fast.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Times the recorded speed; finite and greater than 0.
+    pub(super) speed: f64,
+    /// Pauses longer than this are cut to it.
+    pub(super) idle_limit: Option<Duration>,
+}
+
+/// Shows the recording.
+pub(super) async fn play<R: Reply>(material: &Material, pace: Pace, out: &mut R) -> Result<(), Trouble> {
+    if !out.shape().terminal {
+        return export::text(material, out).await;
+    }
+    out.out(screen::ENTER).await?;
+    let mut player = Player::new(material, pace)?;
+    let shown = player.run(out).await;
+    out.out(screen::LEAVE).await?;
+    shown?;
+    // The last screen stays readable after the replay.
+    for line in player.screen.text() {
+        out.out(&format!("{line}\n")).await?;
+    }
+    Ok(())
+}
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Quit,
+    Pause,
+    Back,
+    Forward,
+    Faster,
+    Slower,
+}
+
+/// Ended by the reader's wish.
+struct Quit;
+
+struct Player<'a> {
+    material: &'a Material,
+    reel: Reel,
+    screen: Screen,
+    painter: Painter,
+    pace: Pace,
+    paused: bool,
+    /// Where the replay stands in the recording, with long pauses cut.
+    at: Duration,
+    /// The recorded time of the last frame shown.
+    last: Duration,
+    /// Until here frames are shown without waiting.
+    seek: Duration,
+    painted: Option<Instant>,
+}
+
+impl<'a> Player<'a> {
+    fn new(material: &'a Material, pace: Pace) -> Result<Self, Trouble> {
+        let screen = Screen::new().ok_or_else(|| Trouble::said("no terminal can be replayed here"))?;
+        Ok(Self {
+            material,
+            reel: material.reel(),
+            screen,
+            painter: Painter::default(),
+            pace,
+            paused: false,
+            at: Duration::ZERO,
+            last: Duration::ZERO,
+            seek: Duration::ZERO,
+            painted: None,
+        })
+    }
+
+    async fn run<R: Reply>(&mut self, out: &mut R) -> Result<(), Trouble> {
+        while let Some(next) = self.reel.next().await {
+            let (when, frame) = next?;
+            let gap = when.saturating_sub(self.last);
+            self.last = when;
+            let due = self.at + self.pace.idle_limit.map_or(gap, |limit| gap.min(limit));
+            if due > self.seek && self.wait(due, out).await?.is_some() {
+                break;
+            }
+            if self.at > due {
+                // A key went back: the reel starts anew.
+                continue;
+            }
+            self.at = due;
+            if let Some(size) = size_of(&frame) {
+                self.screen.resize(size);
+            } else if matches!(frame.stream, Stream::Output | Stream::Stderr) {
+                self.screen.show(&frame.payload);
+            }
+        }
+        self.paint(out).await
+    }
+
+    /// Lets the time until `due` pass, and listens.
+    async fn wait<R: Reply>(&mut self, due: Duration, out: &mut R) -> Result<Option<Quit>, Trouble> {
+        if self.painted.is_none_or(|p| p.elapsed() >= FRAME) {
+            self.paint(out).await?;
+        }
+        while due > self.at.max(self.seek) || self.paused {
+            let left = due.saturating_sub(self.at).div_f64(self.pace.speed);
+            if left < Duration::from_millis(2) && !self.paused {
+                return Ok(None);
+            }
+            if left >= FRAME || self.paused {
+                self.paint(out).await?;
+            }
+            let began = Instant::now();
+            let pause = if self.paused { Duration::MAX } else { left.min(Duration::from_secs(1)) };
+            let heard = tokio::time::timeout(pause, out.heard()).await;
+            if !self.paused {
+                self.at += began.elapsed().mul_f64(self.pace.speed).min(due.saturating_sub(self.at));
+            }
+            match heard {
+                Err(_) => {}
+                Ok(Heard::Gone) => return Err(Trouble::Gone),
+                Ok(Heard::Size(..)) => out.out(self.painter.forget()).await?,
+                Ok(Heard::Keys(keys)) => {
+                    if self.obey(&keys).is_some() {
+                        return Ok(Some(Quit));
+                    }
+                    if self.at == Duration::ZERO {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn obey(&mut self, keys: &str) -> Option<Quit> {
+        for key in keys_of(keys) {
+            match key {
+                Key::Quit => return Some(Quit),
+                Key::Pause => self.paused = !self.paused,
+                Key::Faster => self.pace.speed = (self.pace.speed * 2.0).min(SPEEDS.1),
+                Key::Slower => self.pace.speed = (self.pace.speed / 2.0).max(SPEEDS.0),
+                Key::Forward => self.seek = self.at.max(self.seek) + SKIP,
+                Key::Back => self.rewind(self.at.saturating_sub(SKIP)),
+            }
+        }
+        None
+    }
+
+    /// Starts anew and shows without waiting up to `seek`.
+    fn rewind(&mut self, seek: Duration) {
+        self.reel = self.material.reel();
+        if let Some(screen) = Screen::new() {
+            self.screen = screen;
+        }
+        (self.at, self.last, self.seek) = (Duration::ZERO, Duration::ZERO, seek);
+    }
+
+    async fn paint<R: Reply>(&mut self, out: &mut R) -> Result<(), Trouble> {
+        let shape = out.shape();
+        let (columns, rows) = (or(shape.columns, 80), or(shape.rows, 24));
+        let seconds = self.at.max(self.seek.min(self.last)).as_secs();
+        let mark = if self.paused { "paused" } else { "playing" };
+        let keys = if shape.keys { "  space pause, arrows seek and speed, q quit" } else { "" };
+        let status = format!(
+            "{}  {:02}:{:02}:{:02}  {}x  {mark}{keys}",
+            self.material.id,
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60,
+            self.pace.speed,
+        );
+        let painted = self.painter.paint(&self.screen, columns, rows, &status);
+        self.painted = Some(Instant::now());
+        out.out(&painted).await
+    }
+}
+
+fn or(given: u16, usual: u16) -> u16 {
+    if given == 0 { usual } else { given }
+}
+
+fn keys_of(mut typed: &str) -> Vec<Key> {
+    const KNOWN: [(&str, Key); 13] = [
+        ("\x1b[C", Key::Forward),
+        ("\x1b[D", Key::Back),
+        ("\x1b[A", Key::Faster),
+        ("\x1b[B", Key::Slower),
+        ("\x1bOC", Key::Forward),
+        ("\x1bOD", Key::Back),
+        ("\x1bOA", Key::Faster),
+        ("\x1bOB", Key::Slower),
+        (" ", Key::Pause),
+        ("q", Key::Quit),
+        ("\x03", Key::Quit),
+        ("+", Key::Faster),
+        ("-", Key::Slower),
+    ];
+    let mut keys = Vec::new();
+    while let Some(first) = typed.chars().next() {
+        let known = KNOWN.iter().find_map(|(text, key)| Some((typed.strip_prefix(text)?, *key)));
+        typed = known.map_or_else(|| typed.get(first.len_utf8()..).unwrap_or_default(), |(rest, _)| rest);
+        keys.extend(known.map(|(_, key)| key));
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_known_and_others_are_passed_over() {
+        assert_eq!(keys_of("\x1b[C\x1b[Dx q"), [Key::Forward, Key::Back, Key::Pause, Key::Quit]);
+        assert_eq!(keys_of("\x1b[?1;2c日\x03"), [Key::Quit]);
+        assert!(keys_of("").is_empty());
+    }
+}

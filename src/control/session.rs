@@ -1,0 +1,185 @@
+//! `session`: who is where now, who was, and ending one.
+//! It never waits for the operator whose session it ends.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::caller::{Need, Role};
+use super::report::{Form, List, moment, or_dash, thing};
+use super::reply::{Reply, Trouble};
+use super::{Done, at, with_times};
+use crate::bastion::Bastion;
+use crate::ids::SessionId;
+use crate::live::{Cut, LiveSession};
+use crate::store::{RecordingFilter, Session, SessionFilter};
+
+/// What can be asked of sessions.
+#[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionWord {
+    /// Lists sessions, oldest first.
+    List {
+        /// Only those open now.
+        #[arg(long)]
+        live: bool,
+        /// Of this operator.
+        #[arg(long)]
+        operator: Option<String>,
+        /// To this target.
+        #[arg(long)]
+        target: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows all that is known of one, with its recordings.
+    Show {
+        /// Which.
+        id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends one at once, on both sides.
+    Kill {
+        /// Which.
+        id: String,
+    },
+}
+
+impl SessionWord {
+    pub(super) fn event(&self) -> Option<&'static str> {
+        matches!(self, Self::Kill { .. }).then_some("admin.session.kill")
+    }
+
+    pub(super) fn need(&self) -> Need {
+        match self {
+            Self::Kill { .. } => Need::OneOf(&[Role::Administrator]),
+            Self::List { .. } | Self::Show { .. } => Need::OneOf(&[Role::Auditor, Role::Administrator]),
+        }
+    }
+
+    pub(super) fn facts(&self) -> Value {
+        match self {
+            Self::List { .. } => json!({}),
+            Self::Show { id, .. } | Self::Kill { id } => json!({ "session": id }),
+        }
+    }
+}
+
+pub(super) async fn run<R: Reply>(bastion: &Bastion, word: SessionWord, out: &mut R) -> Result<Done, Trouble> {
+    match word {
+        SessionWord::List { live: true, operator, target, json, .. } => {
+            let mut sessions = bastion.live.list();
+            sessions.retain(|s| operator.as_deref().is_none_or(|o| o == s.operator));
+            sessions.retain(|s| target.as_deref().is_none_or(|t| t == s.target.as_str()));
+            live(&sessions, json, out).await?;
+        }
+        SessionWord::List { operator, target, limit, json, .. } => {
+            let filter = SessionFilter {
+                operator: operator.as_deref(),
+                target: target.as_deref(),
+                limit: Some(limit),
+                ..SessionFilter::default()
+            };
+            past(bastion, &filter, json, out).await?;
+        }
+        SessionWord::Show { id, json } => show(bastion, &id, json, out).await?,
+        SessionWord::Kill { id } => {
+            let parsed = SessionId::parse(&id).ok_or_else(|| no_such(&id))?;
+            if !bastion.live.kill(&parsed, Cut::Killed) {
+                return Err(Trouble::said(format!("no session {id} is open; see `bartizan session list --live`")));
+            }
+            out.out(&format!("session {id} ended\n")).await?;
+        }
+    }
+    Ok(Done::Well)
+}
+
+fn no_such(id: &str) -> Trouble {
+    Trouble::said(format!("there is no session {id}; see `bartizan session list`"))
+}
+
+async fn live<R: Reply>(sessions: &[LiveSession], json: bool, out: &mut R) -> Result<(), Trouble> {
+    let columns = &["id", "since", "operator", "device", "account", "target", "peer", "channels"];
+    let mut rows = List::new(Form::of(json), columns);
+    for s in sessions {
+        let value = json!({
+            "id": s.id, "operator": s.operator, "device": s.device, "target": s.target, "account": s.account,
+            "peer": s.peer, "started": s.since, "channels": s.channels, "live": true,
+        });
+        let cells = || {
+            vec![
+                s.id.to_string(),
+                moment(s.since),
+                s.operator.clone(),
+                or_dash(s.device.as_deref()),
+                s.account.to_string(),
+                s.target.to_string(),
+                s.peer.to_string(),
+                s.channels.to_string(),
+            ]
+        };
+        rows.row(out, &value, cells).await?;
+    }
+    rows.end(out, "no sessions are open").await
+}
+
+async fn past<R: Reply>(
+    bastion: &Bastion,
+    filter: &SessionFilter<'_>,
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
+    let columns = &["id", "started", "ended", "operator", "device", "account", "target", "peer", "outcome"];
+    let mut rows = List::new(Form::of(json), columns);
+    for s in bastion.store.sessions(filter).await? {
+        let cells = || {
+            vec![
+                s.id.clone(),
+                at(s.started),
+                s.ended.map_or_else(|| "open".to_owned(), at),
+                s.operator.clone(),
+                or_dash(s.device.as_deref()),
+                s.account.clone(),
+                s.target.clone(),
+                s.peer.clone(),
+                or_dash(s.outcome.as_deref()),
+            ]
+        };
+        rows.row(out, &value(&s), cells).await?;
+    }
+    rows.end(out, "no sessions").await
+}
+
+async fn show<R: Reply>(bastion: &Bastion, id: &str, json: bool, out: &mut R) -> Result<(), Trouble> {
+    let parsed = SessionId::parse(id).ok_or_else(|| no_such(id))?;
+    let s = bastion.store.session(parsed.as_str()).await?.ok_or_else(|| no_such(id))?;
+    let filter = RecordingFilter { session: Some(&s.id), ..RecordingFilter::default() };
+    let recordings: Vec<String> = bastion.store.recordings(&filter).await?.into_iter().map(|r| r.id).collect();
+    let mut full = value(&s);
+    if let Some(members) = full.as_object_mut() {
+        members.insert("recordings".to_owned(), json!(recordings));
+    }
+    let lines = vec![
+        ("id", s.id.clone()),
+        ("operator", s.operator.clone()),
+        ("device", or_dash(s.device.as_deref())),
+        ("target", s.target.clone()),
+        ("account", s.account.clone()),
+        ("peer", s.peer.clone()),
+        ("started", at(s.started)),
+        ("ended", s.ended.map_or_else(|| "open".to_owned(), at)),
+        ("outcome", or_dash(s.outcome.as_deref())),
+        ("code", or_dash(s.code.as_deref())),
+        ("recordings", recordings.join("\n")),
+    ];
+    thing(out, json, &full, lines).await
+}
+
+fn value(session: &Session) -> Value {
+    with_times(session, &["started", "ended"])
+}

@@ -1,0 +1,118 @@
+//! Looks at targets without opening a session on them: which host keys a server shows, and whether a registered one lets us in.
+//! Never sends anything to a server whose host key is not the registered one, and runs nothing on any.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use policy::{AccountName, Address, Target};
+use russh::client;
+use russh::keys::PublicKeyOrCertificate;
+use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+use tokio::io::BufReader;
+use tokio::time::timeout;
+
+use super::gate::{Gate, Gated};
+use super::hostkey::KnownHost;
+use super::login::{self, Purpose, Visitor};
+use super::{ConnectError, GOODBYE, PATIENCE, READ_AHEAD, algorithms, dial, known_host, sources};
+use crate::bastion::Bastion;
+
+/// The longest that a server may take to show one key.
+const SHOWING: Duration = Duration::from_secs(10);
+
+/// The host keys that the server at `address` (`host`, `host:port` or `[address]:port`) shows, one of each kind.
+///
+/// # Errors
+/// When nobody answers there, or not as an SSH server.
+pub async fn scan(address: &str) -> Result<Vec<PublicKey>, ConnectError> {
+    let parsed = Address::parse(address).or_else(|_| Address::parse(&format!("{address}:22")));
+    let address = parsed.map_err(|why| ConnectError::Address { why: why.to_string() })?.to_string();
+    let kinds = [
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    ];
+    let mut keys = Vec::new();
+    let mut last = None;
+    for kind in kinds {
+        match show(&address, kind).await {
+            Ok(key) => keys.push(key),
+            // A server that is not there will not be there for the next kind either.
+            Err(why @ (ConnectError::Address { .. } | ConnectError::Unreachable { .. })) => return Err(why),
+            Err(why) => last = Some(why),
+        }
+    }
+    match last {
+        Some(why) if keys.is_empty() => Err(why),
+        _ => Ok(keys),
+    }
+}
+
+async fn show(address: &str, kind: Algorithm) -> Result<PublicKey, ConnectError> {
+    let (stream, _) = dial::dial(address).await?;
+    let nobody = KnownHost { keys: Vec::new(), authorities: Vec::new(), names: Vec::new() };
+    let mut config = algorithms::config(&nobody);
+    config.preferred.key = vec![kind].into();
+    let shown = Arc::new(OnceLock::new());
+    let looking = client::connect_stream(Arc::new(config), stream, Onlooker(shown.clone()));
+    let ended = timeout(SHOWING, looking).await.map_err(|_| ConnectError::Timeout { step: "showing its host key" })?;
+    let why = ended.err().map_or_else(|| "it showed no key".to_owned(), |why| why.to_string());
+    shown.get().cloned().ok_or(ConnectError::Protocol { why })
+}
+
+/// Notes the key a server shows, and leaves.
+struct Onlooker(Arc<OnceLock<PublicKey>>);
+
+impl client::Handler for Onlooker {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        if let PublicKeyOrCertificate::PublicKey { key, .. } = shown {
+            let _ = self.0.set(PublicKey::from(key.key_data().clone()));
+        }
+        Ok(false)
+    }
+}
+
+/// Dials a registered target, checks its host key and logs in as `account`; says which address it was.
+///
+/// # Errors
+/// The first step that failed.
+pub async fn check(bastion: &Bastion, target: &Target, account: &AccountName) -> Result<SocketAddr, ConnectError> {
+    let _place = bastion.targets.place(target.name()).await;
+    let (stream, address) = dial::dial(&target.address().to_string()).await?;
+    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
+    let known = known_host(target)?;
+    let now = bastion.clock.now();
+    let purpose = Purpose { account, key_id: "bartizan check".to_owned(), sources: sources(target, local), now };
+    let certificate = login::certify(bastion, &purpose)?;
+    let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
+    let config = Arc::new(algorithms::config(&known));
+    let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
+    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate);
+    let logging_in = async {
+        let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
+            Some(stranger) => ConnectError::HostKey { address, why: stranger.to_string() },
+            None => ConnectError::Protocol { why: why.to_string() },
+        })?;
+        login::login(&mut handle, account, &certificate).await?;
+        let _ = timeout(GOODBYE, handle.disconnect(russh::Disconnect::ByApplication, "", "")).await;
+        Ok(address)
+    };
+    timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_address_and_a_port_where_nobody_listens_are_named() {
+        assert!(matches!(scan("no host/").await, Err(ConnectError::Address { .. })));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(matches!(scan(&free.to_string()).await, Err(ConnectError::Unreachable { .. })));
+    }
+}
