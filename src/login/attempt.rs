@@ -281,7 +281,11 @@ impl Attempt {
 }
 
 pub(super) fn used_key(fingerprint: &str) -> No {
-    No { code: "LOGIN-003", told: WHAT_KEY, cause: format!("key {fingerprint} was used in this login already") }
+    No {
+        code: "LOGIN-003",
+        told: WHAT_KEY,
+        cause: format!("key {fingerprint} was used in this login already"),
+    }
 }
 
 pub(super) fn over() -> No {

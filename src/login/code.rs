@@ -81,7 +81,10 @@ pub(super) async fn check(
             return no("LOGIN-006", format!("too many wrong codes; no try before {}", when(until)));
         }
         Try::Disabled => {
-            return no("LOGIN-006", "too many wrong codes in a row; the authenticator is disabled".to_owned());
+            return no(
+                "LOGIN-006",
+                "too many wrong codes in a row; the authenticator is disabled".to_owned(),
+            );
         }
     };
     let seed = ground.keys.unseal_seed(operator, &totp.sealed)?;
@@ -135,7 +138,9 @@ mod tests {
 
     #[test]
     fn a_huge_or_non_utf_8_answer_is_no_code() {
-        for answer in [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"] {
+        for answer in
+            [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"]
+        {
             assert_eq!(read(&[answer]).unwrap_err().code, "LOGIN-004");
         }
     }

@@ -26,10 +26,8 @@ pub(super) async fn recall(
     let now = ground.clock.unix_ms();
     let since = now.saturating_sub(i64::try_from(fresh.as_millis()).unwrap_or(i64::MAX));
     let operator = identified.person().name.as_str();
-    let found = ground
-        .store
-        .recall(operator, device.name().as_str(), device.fingerprint(), since, now)
-        .await?;
+    let found =
+        ground.store.recall(operator, device.name().as_str(), device.fingerprint(), since, now).await?;
     Ok(found.and_then(|memory| {
         let at = Timestamp::from_millisecond(memory.given).ok()?;
         Some(CodeProof { authenticator: memory.authenticator, at, remembered: true })

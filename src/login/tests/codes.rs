@@ -27,7 +27,11 @@ async fn a_used_code_is_refused_also_after_a_restart() {
     let mut attempt = scene.with_key("alice").await;
     assert_eq!(refused(answered(&mut attempt, "alice", &code).await), "LOGIN-005");
     scene.clock.pass(STEP);
-    assert_eq!(refused(answered(&mut attempt, "alice", &code).await), "LOGIN-005", "still within its step's neighbour");
+    assert_eq!(
+        refused(answered(&mut attempt, "alice", &code).await),
+        "LOGIN-005",
+        "still within its step's neighbour"
+    );
     done(answered(&mut attempt, "alice", &scene.code("alice")).await);
 }
 
@@ -66,8 +70,9 @@ async fn the_same_code_on_two_connections_at_one_instant_logs_one_in() {
         let two = tokio::spawn(async move { two.answers("alice", &[other.as_bytes()]).await });
         let answers = [one.await.unwrap(), two.await.unwrap()];
         let done = answers.iter().filter(|answer| matches!(answer, Answer::Done(_))).count();
-        let used =
-            answers.iter().filter(|answer| matches!(answer, Answer::Refuse { why, .. } if why.code() == "LOGIN-005"));
+        let used = answers
+            .iter()
+            .filter(|answer| matches!(answer, Answer::Refuse { why, .. } if why.code() == "LOGIN-005"));
         assert_eq!((done, used.count()), (1, 1), "{answers:?}");
     }
 }
@@ -144,7 +149,8 @@ async fn fifty_wrong_codes_in_a_row_disable_and_say_so_to_the_log_alone() {
     let mut attempt = scene.with_key("alice").await;
     for n in 0..50 {
         scene.clock.pass(Duration::from_secs(7200));
-        let mut other = if n % 2 == 0 { scene.with_key("alice").await } else { scene.with_key("alice").await };
+        let mut other =
+            if n % 2 == 0 { scene.with_key("alice").await } else { scene.with_key("alice").await };
         assert_eq!(refused(answered(&mut other, "alice", "abc").await), "LOGIN-004");
         assert_eq!(refused(answered(&mut other, "alice", "000001").await), "LOGIN-004");
     }
@@ -158,7 +164,11 @@ async fn fifty_wrong_codes_in_a_row_disable_and_say_so_to_the_log_alone() {
 async fn an_operator_without_an_authenticator_is_asked_like_any_other() {
     let scene = Scene::new().await;
     let roles = [];
-    scene.store.add_operator(&NewOperator { name: "carol", tenant: "default", roles: &roles }, 1).await.unwrap();
+    scene
+        .store
+        .add_operator(&NewOperator { name: "carol", tenant: "default", roles: &roles }, 1)
+        .await
+        .unwrap();
     for (key, device) in [(person_key("carol"), false), (device_key("carol"), true)] {
         let (print, text) = (fingerprint(&key), key.to_openssh().unwrap());
         if device {

@@ -90,7 +90,10 @@ async fn a_lost_retired_or_pending_device_is_like_an_unknown_key() {
     for _ in 0..2 {
         let mut attempt = scene.connect();
         assert!(!offered(&mut attempt, "alice", &device_key("alice")).await);
-        let Answer::Refuse { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await else { panic!() };
+        let Answer::Refuse { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await
+        else {
+            panic!()
+        };
         assert_eq!((methods, why.code()), (Methods::BOTH, "POSTURE-002"));
         scene.store.set_device_state("lt-alice", DeviceState::Retired, 3).await.unwrap();
     }

@@ -15,11 +15,17 @@ async fn device_key_and_code_together_log_an_operator_in() {
     assert_eq!(alice.operator().as_str(), "alice");
     assert_eq!(alice.device().unwrap().as_str(), "lt-alice");
     assert_eq!(alice.key(), fingerprint(&person_key("alice")));
-    assert_eq!(alice.factors().iter().map(|&(factor, _)| factor).collect::<Vec<_>>(), [Factor::Key, Factor::Code]);
+    assert_eq!(
+        alice.factors().iter().map(|&(factor, _)| factor).collect::<Vec<_>>(),
+        [Factor::Key, Factor::Code]
+    );
     assert_eq!(alice.assurance(), 1, "two possessions");
     assert_eq!(alice.source().to_string(), "192.0.2.7");
     let detail = alice.detail();
-    assert_eq!((&detail["assurance"], &detail["codes"], &detail["remembered"]), (&1.into(), &true.into(), &false.into()));
+    assert_eq!(
+        (&detail["assurance"], &detail["codes"], &detail["remembered"]),
+        (&1.into(), &true.into(), &false.into())
+    );
     assert_eq!((&detail["evidence"], &detail["login"]), (&"key".into(), &"alice".into()));
 }
 
@@ -59,8 +65,14 @@ async fn another_name_drops_all_that_was_proven() {
             _ => assert_eq!(refused(attempt.answers("+", &[b"1"]).await), "LOGIN-009"),
         }
         let code = scene.code("alice");
-        assert_eq!(refused(attempt.answers("alice", &[code.as_bytes()]).await), if way == 9 { "" } else { "LOGIN-009" });
-        assert!(matches!(attempt.prompt("alice").await, Answer::Disconnect { .. }), "not even the device is left");
+        assert_eq!(
+            refused(attempt.answers("alice", &[code.as_bytes()]).await),
+            if way == 9 { "" } else { "LOGIN-009" }
+        );
+        assert!(
+            matches!(attempt.prompt("alice").await, Answer::Disconnect { .. }),
+            "not even the device is left"
+        );
     }
 }
 
@@ -131,7 +143,10 @@ async fn a_key_counts_once() {
     proved(&mut attempt, "alice", &person_key("alice")).await;
     assert!(!offered(&mut attempt, "alice", &person_key("alice")).await);
     assert_eq!(refused(proved(&mut attempt, "alice", &person_key("alice")).await), "LOGIN-003");
-    assert_eq!(done(answered(&mut attempt, "alice", &scene.code("alice")).await).operator().as_str(), "alice");
+    assert_eq!(
+        done(answered(&mut attempt, "alice", &scene.code("alice")).await).operator().as_str(),
+        "alice"
+    );
 }
 
 #[tokio::test]
@@ -148,14 +163,19 @@ async fn a_bundle_that_names_operators_says_who_exists_and_the_stores_state_wins
     let name = |text: &str| policy::OperatorName::parse(text).unwrap();
     let alice = person(&scene.store, &scene.bundle, &name("alice")).await.unwrap().unwrap();
     assert_eq!(alice.roles.iter().map(policy::RoleName::as_str).collect::<Vec<_>>(), ["dba"]);
-    assert_eq!(person(&scene.store, &scene.bundle, &name("bob")).await.unwrap(), None, "local, but not in the bundle");
+    assert_eq!(
+        person(&scene.store, &scene.bundle, &name("bob")).await.unwrap(),
+        None,
+        "local, but not in the bundle"
+    );
     scene.store.set_operator_state("alice", OperatorState::Disabled, 2).await.unwrap();
     assert!(!person(&scene.store, &scene.bundle, &name("alice")).await.unwrap().unwrap().enabled());
 }
 
 #[tokio::test]
 async fn a_factor_that_cannot_be_given_is_never_taken_for_given() {
-    let scene = Scene::new().await.bundled("[login]\nrequire = { factors = [\"key\", \"code\", \"password\"] }\n");
+    let scene =
+        Scene::new().await.bundled("[login]\nrequire = { factors = [\"key\", \"code\", \"password\"] }\n");
     assert_eq!(refused(scene.log_in("alice").await), "ACCESS-005");
 }
 
