@@ -65,10 +65,7 @@ async fn another_name_drops_all_that_was_proven() {
             _ => assert_eq!(refused(attempt.answers("+", &[b"1"]).await), "LOGIN-009"),
         }
         let code = scene.code("alice");
-        assert_eq!(
-            refused(attempt.answers("alice", &[code.as_bytes()]).await),
-            if way == 9 { "" } else { "LOGIN-009" }
-        );
+        assert_eq!(refused(attempt.answers("alice", &[code.as_bytes()]).await), "LOGIN-009");
         assert!(
             matches!(attempt.prompt("alice").await, Answer::Disconnect { .. }),
             "not even the device is left"
@@ -177,6 +174,31 @@ async fn a_factor_that_cannot_be_given_is_never_taken_for_given() {
     let scene =
         Scene::new().await.bundled("[login]\nrequire = { factors = [\"key\", \"code\", \"password\"] }\n");
     assert_eq!(refused(scene.log_in("alice").await), "ACCESS-005");
+}
+
+#[tokio::test]
+async fn offers_and_prompts_without_end_come_to_one() {
+    let scene = Scene::new().await;
+    let mut attempt = scene.connect();
+    for _ in 0..100 {
+        assert!(offered(&mut attempt, "alice", &device_key("alice")).await);
+    }
+    assert_eq!(refused(proved(&mut attempt, "alice", &device_key("alice")).await), "LIMIT-001");
+    let mut attempt = scene.with_key("alice").await;
+    for _ in 0..98 {
+        assert!(matches!(attempt.prompt("alice").await, Answer::Ask { .. }));
+    }
+    let code = scene.code("alice");
+    assert_eq!(refused(attempt.answers("alice", &[code.as_bytes()]).await), "LIMIT-001");
+}
+
+#[tokio::test]
+async fn a_certificate_never_passes_for_the_plain_key_in_it() {
+    let scene = Scene::new().await;
+    assert_eq!(refused(scene.connect().certified("alice")), "POSTURE-001");
+    let mut attempt = scene.with_device("alice").await;
+    assert_eq!(refused(attempt.certified("alice")), "LOGIN-003");
+    assert_eq!(refused(attempt.prompt("alice").await), "LOGIN-003", "nothing was gained");
 }
 
 #[tokio::test]
