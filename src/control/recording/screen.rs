@@ -12,7 +12,7 @@ pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
 /// Gives the reader's screen back, in the state a shell expects.
 pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// The size of a terminal that never said one.
-const USUAL: (usize, usize) = (80, 24);
+pub(super) const USUAL: (usize, usize) = (80, 24);
 /// The largest terminal that is replayed; a recorded size beyond it is cut down.
 const LARGEST: (usize, usize) = (1000, 500);
 
