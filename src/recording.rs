@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use ledger::evidence;
 use ledger::log::Event;
 use ledger::recording::{Header, Writer};
 use policy::DeviceName;
@@ -106,29 +107,23 @@ fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration) {
     }
 }
 
-/// Says in the log how far each recording has come, so that a later cut is named also after a crash.
+/// Says in the log how far the recordings have come, so that a later cut is named also after a crash.
 async fn commit_all(running: Weak<Mutex<Vec<Weak<Tape>>>>, audit: Audit) {
     loop {
         tokio::time::sleep(COMMIT).await;
         let Some(running) = running.upgrade() else { return };
-        for tape in alive(&running) {
-            let Some(head) = tape.uncommitted() else { continue };
-            let mut event = audit.event("recording.committed");
-            event.detail = head_detail(tape.id(), &head);
-            if audit.note(event).await.is_err() {
-                return;
+        let grown = tokio::task::spawn_blocking(move || {
+            alive(&running).iter().filter_map(|tape| Some((tape.id().clone(), tape.grown()?))).collect::<Vec<_>>()
+        });
+        let Ok(heads) = grown.await else { continue };
+        for some in heads.chunks(evidence::COMMITTED_AT_ONCE) {
+            let mut event = audit.event(evidence::COMMITTED);
+            event.detail = evidence::committed(some.iter().map(|(id, head)| (id.as_str(), *head)));
+            if let Err(why) = audit.note(event).await {
+                tracing::error!(%why, "how far the recordings have come was not logged");
             }
         }
     }
-}
-
-fn head_detail(id: &RecordingId, head: &ledger::recording::Head) -> Map<String, Value> {
-    let mut detail = Map::new();
-    detail.insert("recording".into(), id.as_str().into());
-    if let Ok(Value::Object(head)) = serde_json::to_value(head) {
-        detail.extend(head);
-    }
-    detail
 }
 
 /// Begins the recording of a permitted channel.
@@ -151,7 +146,11 @@ pub async fn start(bastion: &Arc<Bastion>, permitted: Permitted, place: Place) -
     event.detail.insert("recording".into(), id.as_str().into());
     event.detail.insert("kind".into(), permitted.kind().to_string().into());
     event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
-    let entry = bastion.audit.open(event).await?;
+    // Both in one fsync: the log knows the recording before anything is dialled.
+    let mut started = self::event(bastion, evidence::STARTED, &permitted, &place);
+    started.detail = evidence::started(id.as_str());
+    let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(started));
+    let (entry, _) = (entry?, noted?);
     insert(bastion, &permitted, &place, &id, now.as_millisecond()).await?;
     Ok(Recorded { permitted, place, id, tape, entry })
 }
@@ -276,11 +275,11 @@ impl Recorded {
                 return Err(why);
             }
         };
-        let mut event = event(bastion, "recording.sealed", &permitted, &place);
+        let mut event = event(bastion, evidence::SEALED, &permitted, &place);
         event.outcome = Some("ok".into());
-        event.detail = head_detail(&id, &head);
-        bastion.audit.note(event).await?;
-        entry.close(outcome, detail).await?;
+        event.detail = evidence::sealed(id.as_str(), &head);
+        let (noted, closed) = tokio::join!(bastion.audit.note(event), entry.close(outcome, detail));
+        noted.and(closed)?;
         let digest = *head.digest.bytes();
         bastion
             .store

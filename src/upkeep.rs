@@ -1,13 +1,14 @@
 //! What a crash left open is closed at the next start, and what is over its time is forgotten.
 //! Never appends to a recording that was not sealed: that would use a nonce twice. It says in the log how far it is good.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::evidence::{self, End, Evidence};
 use ledger::log::{Event, Filter, Reader};
-use ledger::recording::{Head, Recovered, file_name, recover};
+use ledger::recording::{Recovered, file_name, recover};
 use serde_json::Value;
 
 use crate::audit::AuditError;
@@ -57,7 +58,7 @@ pub async fn close_what_is_open(bastion: &Bastion) -> Result<Closed, UpkeepError
         closed.recordings += 1;
     }
     for id in strangers(bastion).await? {
-        if said.finished.contains_key(&id) {
+        if said.end(&id).is_some() {
             continue;
         }
         recovered(bastion, &id, None).await?;
@@ -94,15 +95,16 @@ pub async fn forget(bastion: Arc<Bastion>) {
 struct Said {
     /// Entries that were opened and not closed, by their place.
     opened: BTreeMap<u64, Event>,
-    /// The heads with which recordings were sealed or recovered.
-    finished: HashMap<String, (RecordingState, Head)>,
+    /// Of recordings.
+    evidence: Evidence,
 }
 
 impl Said {
     fn read(log: &Path) -> Result<Self, UpkeepError> {
-        let mut said = Self { opened: BTreeMap::new(), finished: HashMap::new() };
+        let mut said = Self { opened: BTreeMap::new(), evidence: Evidence::new() };
         for entry in Reader::open(log, Filter::default())? {
             let entry = entry?;
+            said.evidence.take(entry.seq, &entry.event);
             said.take(entry.seq, entry.event);
         }
         Ok(said)
@@ -114,75 +116,67 @@ impl Said {
         } else if event.outcome.as_deref() == Some("opened") {
             event.detail.insert("opened".into(), seq.into());
             self.opened.insert(seq, event);
-        } else if let Some(state) = finishing(&event.kind)
-            && let Some(id) = event.detail.get("recording").and_then(Value::as_str).map(str::to_owned)
-            && let Ok(head) = serde_json::from_value(Value::Object(event.detail))
-        {
-            self.finished.insert(id, (state, head));
         }
     }
-}
 
-fn finishing(kind: &str) -> Option<RecordingState> {
-    match kind {
-        "recording.sealed" => Some(RecordingState::Sealed),
-        "recording.recovered" => Some(RecordingState::Recovered),
-        _ => None,
+    /// How the log says that a recording ended.
+    fn end(&self, id: &str) -> Option<End> {
+        self.evidence.of(id)?.end
     }
 }
 
 /// A recording whose row says that it is open: the log may have finished it already, then only the row is mended.
 async fn close_recording(bastion: &Bastion, said: &Said, open: &Recording) -> Result<(), UpkeepError> {
-    match said.finished.get(&open.id) {
-        Some(&(state, head)) => {
-            let digest = *head.digest.bytes();
-            let end = RecordingEnd {
-                state,
-                ended: bastion.clock.unix_ms(),
-                outcome: "crashed",
-                bytes: head.bytes,
-                frames: head.frames,
-                ignored: 0,
-                digest: Some(&digest),
-            };
-            bastion.store.end_recording(&open.id, &end).await?;
-            Ok(())
-        }
-        None => recovered(bastion, &open.id, Some(open)).await,
-    }
+    let Some(end) = said.end(&open.id) else { return recovered(bastion, &open.id, Some(open)).await };
+    let (state, ignored) = match end {
+        End::Sealed(_) => (RecordingState::Sealed, 0),
+        End::Recovered(_, ignored) => (RecordingState::Recovered, ignored),
+    };
+    let head = end.head();
+    let end = RecordingEnd {
+        state,
+        ended: bastion.clock.unix_ms(),
+        outcome: "crashed",
+        bytes: head.bytes,
+        frames: head.frames,
+        ignored,
+        digest: Some(head.digest.bytes()),
+    };
+    bastion.store.end_recording(&open.id, &end).await?;
+    Ok(())
 }
 
 /// Says in the log how far a recording is good that nobody writes any more, and gives it a row.
 async fn recovered(bastion: &Bastion, id: &str, row: Option<&Recording>) -> Result<(), UpkeepError> {
     let path = bastion.recordings.dir().join(file_name(id));
-    let found = tokio::task::spawn_blocking(move || recover(&path)).await;
-    let mut event = bastion.audit.event("recording.recovered");
-    event.detail.insert("recording".into(), id.into());
+    let read = path.clone();
+    let found = tokio::task::spawn_blocking(move || recover(&read).map_err(|why| why.to_string()))
+        .await
+        .unwrap_or_else(|why| Err(why.to_string()));
+    let mut event = bastion.audit.event(evidence::RECOVERED);
+    match &found {
+        Ok(found) => {
+            event.outcome = Some("recovered".into());
+            event.detail = evidence::recovered(id, &found.head, found.ignored);
+        }
+        Err(why) => {
+            event.kind = "recording.unreadable".into();
+            event.outcome = Some("failed".into());
+            event.reason = Some(why.clone());
+            event.detail = evidence::started(id);
+        }
+    }
     if let Some(row) = row {
         event.session = Some(row.session.clone());
         event.operator = Some(row.operator.clone());
         event.device.clone_from(&row.device);
         event.target = Some(row.target.clone());
         event.account = Some(row.account.clone());
+    } else if found.is_err() {
+        // A header that was being written: nothing was begun under it. Kept, but no longer as a recording.
+        let _ = std::fs::rename(&path, path.with_extension("part"));
     }
-    let found: Option<Recovered> = match found {
-        Ok(Ok(found)) => Some(found),
-        Ok(Err(why)) => {
-            event.reason = Some(why.to_string());
-            None
-        }
-        Err(why) => {
-            event.reason = Some(why.to_string());
-            None
-        }
-    };
-    event.outcome = Some(if found.is_some() { "recovered" } else { "unreadable" }.into());
-    if let Some(found) = &found {
-        if let Ok(Value::Object(head)) = serde_json::to_value(found.head) {
-            event.detail.extend(head);
-        }
-        event.detail.insert("ignored".into(), found.ignored.into());
-    }
+    let found: Option<Recovered> = found.ok();
     bastion.audit.note(event).await?;
     let Some(row) = row else { return Ok(()) };
     let head = found.as_ref().map(|found| found.head);

@@ -85,7 +85,9 @@ impl<'a> Client<'a> {
     /// The environment in which prompts are answered.
     pub fn prepare(&self, command: &mut Command) {
         let answer = self.rig.path(format!("answer-{}", self.rig.next()));
-        let code = self.answer.clone().unwrap_or_else(|| self.rig.phone(&self.operator).fresh());
+        let answered = std::fs::read_to_string(self.rig.path("answered")).unwrap_or_default();
+        let ready = || self.rig.phone(&self.operator).ready(|code| answered.lines().any(|line| line == code));
+        let code = self.answer.clone().unwrap_or_else(ready);
         std::fs::write(&answer, format!("{code}\n")).unwrap();
         command
             .env_remove("SSH_AUTH_SOCK")
@@ -127,10 +129,11 @@ impl<'a> Client<'a> {
         Terminal::open(command)
     }
 
-    /// How many prompts were answered in this scene so far, and what they said.
+    /// The prompts that were answered in this scene so far, without the `(name@host) ` that `ssh` puts before them.
     pub fn prompts(&self) -> Vec<String> {
         let seen = std::fs::read_to_string(self.rig.path("prompts")).unwrap_or_default();
-        seen.lines().map(str::to_owned).collect()
+        let bare = |line: &str| line.split_once(") ").map_or(line, |(_, prompt)| prompt).to_owned();
+        seen.lines().map(bare).collect()
     }
 
     /// Device key first, then the person's, and nothing else.
@@ -158,10 +161,11 @@ impl<'a> Client<'a> {
     fn askpass(&self) -> PathBuf {
         let path = self.rig.path("askpass");
         if !path.exists() {
-            let seen = self.rig.path("prompts");
+            let folder = self.rig.path("");
+            let folder = folder.display();
             let text = format!(
-                "#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{}'\nexec cat \"$BARTIZAN_TEST_ANSWER\"\n",
-                seen.display()
+                "#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{folder}prompts'\ncat \"$BARTIZAN_TEST_ANSWER\" >> '{folder}answered'\n\
+                 exec cat \"$BARTIZAN_TEST_ANSWER\"\n"
             );
             // Renamed into place: another thread may be about to run it.
             let fresh = self.rig.path(format!("askpass-{}", self.rig.next()));

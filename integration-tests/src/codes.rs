@@ -15,13 +15,21 @@ const STEP: u64 = 30;
 pub struct Phone {
     operator: String,
     secret: Vec<u8>,
-    last: Mutex<u64>,
+    hand: Mutex<Hand>,
+}
+
+/// What was handed out last.
+#[derive(Default)]
+struct Hand {
+    step: u64,
+    /// Given to a test, or answered to a prompt.
+    spent: bool,
 }
 
 impl Phone {
     pub(crate) fn new(operator: &str) -> Self {
         let secret = operator.bytes().cycle().take(20).collect();
-        Self { operator: operator.to_owned(), secret, last: Mutex::new(0) }
+        Self { operator: operator.to_owned(), secret, hand: Mutex::default() }
     }
 
     /// The phone of somebody who scans what is on the screen.
@@ -33,7 +41,7 @@ impl Phone {
         let secret = address.split("secret=").nth(1).expect("a secret in the address");
         let end = secret.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(secret.len());
         let secret = BASE32_NOPAD.decode(&secret.as_bytes()[..end]).unwrap();
-        Self { operator: String::new(), secret, last: Mutex::new(0) }
+        Self { operator: String::new(), secret, hand: Mutex::default() }
     }
 
     pub(crate) fn operator(&self) -> &str {
@@ -45,21 +53,34 @@ impl Phone {
         BASE32_NOPAD.encode(&self.secret)
     }
 
-    /// A code that was not handed out before and is accepted now. Waits for the clock when three in a row were used.
+    /// A code that was not handed out before and is accepted now. Waits for the clock when two in a row were used.
     pub fn fresh(&self) -> String {
-        let mut last = self.last.lock().unwrap();
+        let mut hand = self.hand.lock().unwrap();
         let step = until("a step that was not used", Duration::from_secs(2 * STEP), || {
             let current = now() / STEP;
-            let next = current.max(*last + 1);
+            let next = current.max(hand.step + 1);
             (next <= current + 1).then_some(next)
         });
-        *last = step;
+        *hand = Hand { step, spent: true };
         self.at(step * STEP)
     }
 
-    /// The code that `fresh` gave last.
+    /// A code for a prompt that may not come: the last one again, as long as no prompt was answered with it.
+    pub(crate) fn ready(&self, was_answered: impl Fn(&str) -> bool) -> String {
+        let hand = self.hand.lock().unwrap();
+        let code = self.at(hand.step * STEP);
+        if !hand.spent && hand.step >= now() / STEP && !was_answered(&code) {
+            return code;
+        }
+        drop(hand);
+        let code = self.fresh();
+        self.hand.lock().unwrap().spent = false;
+        code
+    }
+
+    /// The code that was handed out last.
     pub fn used(&self) -> String {
-        self.at(*self.last.lock().unwrap() * STEP)
+        self.at(self.hand.lock().unwrap().step * STEP)
     }
 
     /// A code that is wrong now and for a while.

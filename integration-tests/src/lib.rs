@@ -149,8 +149,9 @@ fn bartizan(state: &Path, words: &[&str]) -> Output {
 fn printed(output: Output, words: &[&str]) -> String {
     assert!(
         output.status.success(),
-        "bartizan {words:?}: {}\n{}",
+        "bartizan {words:?}: {}\n{}{}",
         output.status,
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()

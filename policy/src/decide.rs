@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::denial::{Cause, Denial, Missing};
+use crate::denial::{Cause, Denial};
 use crate::facts::Facts;
 use crate::names::{AccountName, OperatorName, RoleName};
 use crate::permit::Permit;
@@ -17,11 +17,6 @@ use crate::{Bundle, Grant, Target};
 
 /// A decision: what is permitted, or why not.
 pub type Decision = Result<Permit, Denial>;
-
-/// How many different sets of missing conditions are tried when saying what is missing.
-const MOST_SETS: usize = 16;
-/// How many of the smallest sets are widened by what only a rule demands.
-const MOST_WIDENED: usize = 2;
 
 /// Decides one channel.
 ///
@@ -76,12 +71,12 @@ fn effective_roles<'a>(
 
 /// A request whose names are all known, with the grants that are about it.
 pub(crate) struct Scene<'a> {
-    bundle: &'a Bundle,
+    pub(crate) bundle: &'a Bundle,
     pub(crate) facts: Facts<'a>,
     /// The grants that name this operator for this target.
     pub(crate) naming: Vec<&'a Grant>,
     /// Those of them that are for this account and allow everything the channel needs.
-    grants: Vec<&'a Grant>,
+    pub(crate) grants: Vec<&'a Grant>,
 }
 
 impl<'a> Scene<'a> {
@@ -127,57 +122,6 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What is missing, or the rule that forbids whatever is added.
-    fn lacking(&self, forbidden: Option<String>) -> Denial {
-        let mut sets: Vec<(BTreeSet<Missing>, &Grant)> =
-            self.grants.iter().map(|grant| (self.facts.missing(self.bundle, grant), *grant)).collect();
-        sets.sort_by_cached_key(|(set, grant)| (rank(set), grant.name().clone()));
-        sets.dedup_by(|(one, _), (other, _)| one == other);
-        sets.truncate(MOST_SETS);
-        let mut rule = forbidden;
-        for (set, grant) in &sets {
-            match self.would(set, grant) {
-                Ok(()) => return Denial::lacking(set, grant.name()),
-                Err(No::Forbidden(by)) => rule = rule.or(Some(by)),
-                Err(No::Error(rule)) => return Denial::because(Cause::RuleError { rule }),
-            }
-        }
-        self.widened(&sets).unwrap_or_else(|| {
-            let rule = rule.unwrap_or_else(|| "shipped:grant".to_owned());
-            Denial::because(Cause::Forbidden { rule })
-        })
-    }
-
-    /// The smallest sets with one or two conditions more, which a rule and no grant demands.
-    fn widened(&self, sets: &[(BTreeSet<Missing>, &Grant)]) -> Option<Denial> {
-        let extras = self.facts.could_add();
-        for count in 1..=2 {
-            for (set, grant) in sets.iter().take(MOST_WIDENED) {
-                let mut wider: Vec<BTreeSet<Missing>> = grown(set, &extras);
-                if count == 2 {
-                    wider = wider
-                        .iter()
-                        .flat_map(|set| grown(set, &extras))
-                        .collect::<BTreeSet<_>>()
-                        .into_iter()
-                        .collect();
-                }
-                wider.sort_by_cached_key(rank);
-                if let Some(found) = wider.into_iter().find(|set| self.would(set, grant).is_ok()) {
-                    return Some(Denial::lacking(&found, grant.name()));
-                }
-            }
-        }
-        None
-    }
-
-    /// Whether it would be permitted by this grant if these conditions were met.
-    fn would(&self, set: &BTreeSet<Missing>, grant: &Grant) -> Result<(), No> {
-        let facts = self.facts.with(set);
-        self.bundle.rules().guard(&facts)?;
-        self.bundle.rules().grant(self.bundle, grant, &facts).map(|_| ())
-    }
-
     fn permit(&self, request: &Request<'_>, grant: &Grant, rules: Vec<String>) -> Permit {
         Permit {
             operator: request.operator.clone(),
@@ -191,19 +135,6 @@ impl<'a> Scene<'a> {
             rules,
         }
     }
-}
-
-/// What cannot be met from here last, then the fewest, then the easiest.
-fn rank(set: &BTreeSet<Missing>) -> (usize, usize, BTreeSet<Missing>) {
-    (set.iter().filter(|condition| condition.out_of_reach()).count(), set.len(), set.clone())
-}
-
-fn grown(set: &BTreeSet<Missing>, extras: &[Missing]) -> Vec<BTreeSet<Missing>> {
-    let with = |extra: &Missing| {
-        let mut wider = set.clone();
-        wider.insert(extra.clone()).then_some(wider)
-    };
-    extras.iter().filter_map(with).collect()
 }
 
 /// Operator, device and target are of one tenant, and the operator is of the one the bundle says.

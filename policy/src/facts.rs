@@ -95,7 +95,8 @@ impl<'a> Facts<'a> {
         }
         for factor in Self::needed_factors(bundle, grant) {
             // A fresh code is a code: asking for both would ask twice.
-            if !self.factors.contains(&factor) && !(stale && factor == Factor::Code) {
+            let asked = stale && factor == Factor::Code;
+            if !asked && !self.factors.contains(&factor) {
                 missing.insert(Missing::Factor(factor));
             }
         }
@@ -113,7 +114,7 @@ impl<'a> Facts<'a> {
         }
         let outer = [
             (self.in_hours(grant), Missing::Hours),
-            (self.from_source(grant), Missing::Source),
+            (self.source_fits(grant), Missing::Source),
             (self.not_ended(grant), Missing::Expired),
         ];
         missing.extend(outer.into_iter().filter(|(met, _)| !met).map(|(_, condition)| condition));
@@ -128,7 +129,7 @@ impl<'a> Facts<'a> {
         self.waived.contains(&Missing::Hours) || grant.hours().is_none_or(|hours| hours.contains(self.now))
     }
 
-    pub(crate) fn from_source(&self, grant: &Grant) -> bool {
+    pub(crate) fn source_fits(&self, grant: &Grant) -> bool {
         let networks = grant.require().source();
         self.waived.contains(&Missing::Source)
             || networks.is_empty()

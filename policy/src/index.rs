@@ -49,11 +49,11 @@ impl Index {
                 }
             }
         }
-        if grant.targets().is_empty() {
-            if let Some((key, value)) = grant.labels().iter().next() {
-                let values = self.by_label.entry(key.as_str().into()).or_default();
-                put(values.entry(value.as_str().into()).or_default(), place);
-            }
+        if grant.targets().is_empty()
+            && let Some((key, value)) = grant.labels().iter().next()
+        {
+            let values = self.by_label.entry(key.as_str().into()).or_default();
+            put(values.entry(value.as_str().into()).or_default(), place);
         }
     }
 

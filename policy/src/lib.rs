@@ -13,6 +13,7 @@ mod factor;
 mod facts;
 mod hours;
 mod index;
+mod lacking;
 mod login_name;
 pub mod names;
 mod network;

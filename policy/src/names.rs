@@ -178,7 +178,6 @@ macro_rules! name {
 macro_rules! plain {
     ($($name:ident),*) => { $(
         impl $name {
-            #[expect(clippy::unnecessary_wraps, reason = "the same shape as the names that have such a rule")]
             fn beyond_grammar(_text: &str) -> Result<(), NameError> {
                 Ok(())
             }

@@ -138,10 +138,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_match_begins_with_the_prefix(pattern in "[a-c*?{},\\[\\]!-]{1,12}", target in "[a-c][a-c-]{0,8}") {
-            if let Ok(TargetPattern::Glob(glob)) = TargetPattern::parse(&pattern) {
-                if glob.matcher.is_match(&target) {
-                    prop_assert!(target.starts_with(glob.prefix()), "{} {}", pattern, target);
-                }
+            if let Ok(TargetPattern::Glob(glob)) = TargetPattern::parse(&pattern)
+                && glob.matcher.is_match(&target)
+            {
+                prop_assert!(target.starts_with(glob.prefix()), "{} {}", pattern, target);
             }
         }
 

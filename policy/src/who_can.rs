@@ -1,7 +1,7 @@
 //! Who can reach a target, and what each would still need: the answer to a reviewer's first question.
 //! Never an opinion of its own: each line is what the same engine would decide for an operator with nothing in hand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
@@ -74,7 +74,9 @@ pub fn who_can(
     let kinds = kinds(&grants);
     let named: Vec<Person>;
     let people = if bundle.names_operators() {
-        named = bundle.operators().map(|operator| person(operator, people)).collect();
+        let disabled: HashSet<&OperatorName> =
+            people.iter().filter(|p| !p.enabled).map(|p| &p.name).collect();
+        named = bundle.operators().map(|operator| person(operator, &disabled)).collect();
         &named
     } else {
         people
@@ -94,15 +96,12 @@ pub fn who_can(
 }
 
 /// An operator of the bundle, disabled when the store says so.
-fn person(operator: &Operator, people: &[Person]) -> Person {
+fn person(operator: &Operator, disabled: &HashSet<&OperatorName>) -> Person {
     Person {
         name: operator.name().clone(),
         roles: operator.roles().clone(),
         tenant: operator.tenant().clone(),
-        enabled: people
-            .iter()
-            .find(|person| &person.name == operator.name())
-            .is_none_or(|person| person.enabled),
+        enabled: !disabled.contains(operator.name()),
     }
 }
 

@@ -150,11 +150,18 @@ impl Tape {
         }
     }
 
-    /// How far the recording has come, when that has changed since it was asked last.
-    pub(super) fn uncommitted(&self) -> Option<Head> {
-        let mut inner = self.lock();
-        let head = inner.writer.as_ref()?.head();
-        (head.frames > std::mem::replace(&mut inner.committed, head.frames)).then_some(head)
+    /// How far the recording has come, on disk, when that has changed since it was asked last. Blocks.
+    pub(super) fn grown(&self) -> Option<Head> {
+        let head = {
+            let mut inner = self.lock();
+            let head = inner.writer.as_ref()?.head();
+            if std::mem::replace(&mut inner.committed, head.frames) >= head.frames {
+                return None;
+            }
+            head
+        };
+        self.sync();
+        self.lock().failed.is_none().then_some(head)
     }
 
     /// The totals of the streams, for the entry that closes the channel.

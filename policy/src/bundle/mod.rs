@@ -172,6 +172,10 @@ fn bounds(files: &[SourceFile]) -> Result<(), BundleError> {
     if files.len() > MOST_FILES {
         return Err(whole(format_args!("has {} files, more than {MOST_FILES}", files.len()), "join some"));
     }
+    let strange = |name: &str| name.is_empty() || name.len() > 255 || name.chars().any(char::is_control);
+    if let Some(file) = files.iter().find(|file| strange(&file.name)) {
+        return Err(whole(format_args!("has a file named {:?}", file.name), "give it a plain, shorter name"));
+    }
     let size: usize = files.iter().map(|file| file.text.len()).sum();
     if size > MOST_TEXT {
         return Err(whole(
@@ -227,7 +231,7 @@ impl<'a> Draft<'a> {
         let written = written::read(&file.text).map_err(|unreadable| {
             let place = Place { file, thing: &"the text" };
             let problem = format_args!("cannot be read: {}", unreadable.message);
-            place.wrong(unreadable.at, problem, "correct it; docs/access-bundle.md lists every key")
+            place.wrong(unreadable.at, problem, "correct it (docs/access-bundle.md lists every key)")
         })?;
         for word in &written.host_patterns {
             self.host_pattern(file, word)?;
@@ -320,22 +324,15 @@ impl<'a> Draft<'a> {
             let problem = format_args!("has more than {} different globs", patterns::MOST_GLOBS);
             return Err(whole(problem, "name targets by labels"));
         }
-        let link = |word: &Spanned<String>, kind| Link {
-            file,
-            offset: word.span().start,
-            grant: thing.clone(),
-            name: word.get_ref().clone(),
-            kind,
+        let link = |word: &Spanned<String>, kind| {
+            let (offset, name) = (word.span().start, word.get_ref().clone());
+            Link { file, offset, grant: thing.clone(), name, kind }
         };
-        let words = |list: &'_ Option<Spanned<Vec<Spanned<String>>>>| {
-            list.as_ref().map(|list| list.get_ref().clone()).unwrap_or_default()
-        };
-        self.dangling.extend(words(&written.operators).iter().map(|word| link(word, Kind::Operator)));
-        for (word, pattern) in words(&written.targets).iter().zip(grant.targets()) {
-            if matches!(pattern, TargetPattern::Exact(_)) {
-                self.dangling.push(link(word, Kind::Target));
-            }
-        }
+        let operators = written.operators.iter().flat_map(Spanned::get_ref);
+        self.dangling.extend(operators.map(|word| link(word, Kind::Operator)));
+        let targets = written.targets.iter().flat_map(Spanned::get_ref).zip(grant.targets());
+        let exact = targets.filter(|(_, pattern)| matches!(pattern, TargetPattern::Exact(_)));
+        self.dangling.extend(exact.map(|(word, _)| link(word, Kind::Target)));
         self.grants.push(grant);
         Ok(())
     }

@@ -99,7 +99,7 @@ fn read(file: &SourceFile, validator: &Validator, known: &dyn Known) -> Result<V
     let set = PolicySet::from_str(&file.text).map_err(|error| {
         let at = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
         let problem = format_args!("cannot be read: {error}");
-        place.wrong(at.map(|at| at..at), problem, "correct it; docs/access-bundle.md shows the form")
+        place.wrong(at.map(|at| at..at), problem, "correct it (docs/access-bundle.md shows the form)")
     })?;
     if let Some(template) = set.templates().next() {
         let at = found(file, &template.to_cedar());
@@ -173,7 +173,7 @@ fn complaint(
             let own = format!("for policy `{}`, ", policy.id());
             let text = text.strip_prefix(&own).unwrap_or(&text);
             let problem = format_args!("does not hold against the schema: {text}");
-            Err(place.wrong(at, problem, "correct it; docs/access-bundle.md lists what a rule can see"))
+            Err(place.wrong(at, problem, "correct it (docs/access-bundle.md lists what a rule can see)"))
         }
     }
 }
@@ -191,20 +191,45 @@ fn found(file: &SourceFile, text: &str) -> Option<std::ops::Range<usize>> {
 /// How deep brackets may nest.
 const DEEPEST: usize = 32;
 
-/// Where a rule is nested so deep, or runs so long, that reading it could exhaust the stack. Text in quotes and
-/// comments counts too: that only makes this stricter.
+/// Where a rule is nested so deep, or runs so long, that reading it could exhaust the stack. Brackets and semicolons in
+/// quotes and comments do not count.
 fn too_deep(text: &str) -> Option<usize> {
-    let (mut depth, mut began) = (0_usize, 0_usize);
+    let (mut depth, mut began, mut within) = (0_usize, 0_usize, Within::Rule);
+    let mut before = b' ';
     for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth = depth.saturating_add(1),
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b';' => began = at,
-            _ => {}
-        }
+        let next = match (&within, byte) {
+            (Within::Rule, b'"') => Within::Quotes,
+            (Within::Rule, b'/') if before == b'/' => Within::Comment,
+            (Within::Quotes, b'\\') => Within::Escape,
+            (Within::Quotes, b'"') | (Within::Comment, b'\n' | b'\r') => Within::Rule,
+            (Within::Escape, _) => Within::Quotes,
+            (Within::Rule, b'(' | b'[' | b'{') => {
+                depth = depth.saturating_add(1);
+                Within::Rule
+            }
+            (Within::Rule, b')' | b']' | b'}') => {
+                depth = depth.saturating_sub(1);
+                Within::Rule
+            }
+            (Within::Rule, b';') => {
+                began = at;
+                Within::Rule
+            }
+            _ => within,
+        };
+        (within, before) = (next, byte);
         if depth > DEEPEST || at.saturating_sub(began) > LONGEST_RULE {
             return Some(at);
         }
     }
     None
+}
+
+/// Where in a rule's text a byte stands.
+#[derive(Clone, Copy)]
+enum Within {
+    Rule,
+    Quotes,
+    Escape,
+    Comment,
 }

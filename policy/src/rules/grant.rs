@@ -59,7 +59,7 @@ fn held_against(grant: &Grant, facts: &Facts<'_>) -> Result<Context, No> {
         ("approvals", Expression::new_long(long(facts.approvals.into()))),
         ("reason", Expression::new_bool(facts.reason.is_some())),
         ("in_hours", Expression::new_bool(facts.in_hours(grant))),
-        ("from_source", Expression::new_bool(facts.from_source(grant))),
+        ("from_source", Expression::new_bool(facts.source_fits(grant))),
         ("not_ended", Expression::new_bool(facts.not_ended(grant))),
     ];
     pairs.extend(facts.code_age.map(|age| ("code_age", Expression::new_long(seconds(age)))));

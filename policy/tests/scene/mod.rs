@@ -1,6 +1,5 @@
 //! A bundle and a person in front of it, for the tests of decisions.
 //! Never a shortcut into the crate: everything goes through its public face.
-#![expect(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,14 +11,15 @@ use policy::{
     OperatorName, Request, RoleName, SourceFile, TenantName, decide,
 };
 
-pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHn2D7vQF6v8gq0hZ0x8bJ6r5n3s1kq6m4o2p0r8t6u4";
+pub(crate) const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFGX0ClJqFtS6uTaOpbUaZGGOjq+WeBmm8tPQWs6Rr/n";
 
-pub fn file(name: &str, text: &str) -> SourceFile {
+pub(crate) fn file(name: &str, text: &str) -> SourceFile {
     SourceFile { name: name.to_owned(), text: text.to_owned() }
 }
 
 /// A target with a key, on which `deploy` (the default) and `root` exist.
-pub fn target(name: &str, more: &str) -> String {
+pub(crate) fn target(name: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"{name}\"\naddress = \"10.0.0.5:22\"\nhost_keys = [\"{KEY}\"]\n\
          accounts = [\"deploy\", \"root\"]\ndefault_account = \"deploy\"\n{more}\n"
@@ -27,7 +27,7 @@ pub fn target(name: &str, more: &str) -> String {
 }
 
 /// A grant for the role `sre` to use a shell as `deploy` on `web-1`, with what `more` changes or adds.
-pub fn grant(name: &str, more: &str) -> String {
+pub(crate) fn grant(name: &str, more: &str) -> String {
     let mut text = format!("[[grant]]\nname = \"{name}\"\n");
     let given = |key: &str| more.lines().any(|line| line.starts_with(key));
     if !given("roles") && !given("operators") {
@@ -45,44 +45,44 @@ pub fn grant(name: &str, more: &str) -> String {
     text + more + "\n"
 }
 
-pub fn bundle(toml: &str) -> Bundle {
+pub(crate) fn bundle(toml: &str) -> Bundle {
     Bundle::parse(&[file("a.toml", toml)]).unwrap()
 }
 
-pub fn ruled(toml: &str, cedar: &str) -> Bundle {
+pub(crate) fn ruled(toml: &str, cedar: &str) -> Bundle {
     Bundle::parse(&[file("a.toml", toml), file("r.cedar", cedar)]).unwrap()
 }
 
 /// Somebody who asks: to begin with alice, an sre with key and code, from a managed device, for a shell on web-1, on a
 /// Monday at noon UTC.
 #[derive(Clone)]
-pub struct Asker {
-    pub operator: OperatorName,
-    pub roles: BTreeSet<RoleName>,
-    pub tenant: TenantName,
-    pub enabled: bool,
-    pub device: Option<DeviceFacts>,
-    pub target: String,
-    pub account: Option<AccountName>,
-    pub kind: ChannelKind,
-    pub factors: Vec<Held>,
-    pub assurance: u8,
-    pub source: IpAddr,
-    pub reason: Option<String>,
-    pub approvals: u32,
-    pub now: Timestamp,
-    pub since: Option<Timestamp>,
+pub(crate) struct Asker {
+    pub(crate) operator: OperatorName,
+    pub(crate) roles: BTreeSet<RoleName>,
+    pub(crate) tenant: TenantName,
+    pub(crate) enabled: bool,
+    pub(crate) device: Option<DeviceFacts>,
+    pub(crate) target: String,
+    pub(crate) account: Option<AccountName>,
+    pub(crate) kind: ChannelKind,
+    pub(crate) factors: Vec<Held>,
+    pub(crate) assurance: u8,
+    pub(crate) source: IpAddr,
+    pub(crate) reason: Option<String>,
+    pub(crate) approvals: u32,
+    pub(crate) now: Timestamp,
+    pub(crate) since: Option<Timestamp>,
 }
 
-pub fn held(factor: Factor, seconds: u64) -> Held {
+pub(crate) fn held(factor: Factor, seconds: u64) -> Held {
     Held { factor, age: Duration::from_secs(seconds) }
 }
 
-pub fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn alice() -> Asker {
+pub(crate) fn alice() -> Asker {
     let tenant = TenantName::default();
     let device = DeviceFacts {
         name: DeviceName::parse("lt-0421").unwrap(),
@@ -110,12 +110,12 @@ pub fn alice() -> Asker {
 }
 
 impl Asker {
-    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
-    pub fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         Request {
             operator: &self.operator,
             roles: &self.roles,
@@ -135,7 +135,7 @@ impl Asker {
         }
     }
 
-    pub fn ask(&self, bundle: &Bundle) -> Decision {
+    pub(crate) fn ask(&self, bundle: &Bundle) -> Decision {
         decide(bundle, &self.request())
     }
 }
