@@ -11,7 +11,14 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            cli::complain(&format!("bartizan: {error:#}\n"));
+            // A cause that the sentence names already is not said twice.
+            let mut sentence = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !sentence.contains(&cause) {
+                    sentence = format!("{sentence}: {cause}");
+                }
+            }
+            cli::complain(&sentence);
             ExitCode::FAILURE
         }
     }

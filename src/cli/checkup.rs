@@ -42,7 +42,7 @@ impl Reply for Here {
     }
 
     async fn err(&mut self, text: &str) -> Result<(), Trouble> {
-        terminal::complain(text);
+        terminal::err(text);
         Ok(())
     }
 

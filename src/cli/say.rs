@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
@@ -69,6 +69,9 @@ pub enum SayError {
     /// The conversation broke.
     #[error("the server did not answer to the end ({0}); look at its log")]
     Wire(#[from] WireError),
+    /// A signal.
+    #[error("ended by a signal")]
+    Ended,
     /// The output cannot be written.
     #[error("{path} cannot be written: {why}")]
     Output {
@@ -190,7 +193,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     let raw = request.shape.keys.then(Raw::take).flatten();
     let (idle, silent) = mpsc::channel(1);
     let mut keys = if raw.is_some() { terminal::keys() } else { silent };
-    let answered = answer(&mut from, &mut to, &mut keys, &mut sink).await;
+    let answered = answer(&mut from, &mut to, &mut keys, &mut sink, raw.is_some()).await;
     drop((raw, idle));
     if answered.is_err() && request.shape.keys {
         // The replay broke off: what it did to the screen is undone here.
@@ -206,6 +209,7 @@ async fn answer<R, W>(
     to: &mut W,
     keys: &mut mpsc::Receiver<String>,
     sink: &mut Sink,
+    terminal_taken: bool,
 ) -> Result<u8, SayError>
 where
     R: AsyncRead + Unpin,
@@ -213,7 +217,11 @@ where
 {
     let hook = |kind| signal(kind).map_err(WireError::Io);
     let mut resized = hook(SignalKind::window_change())?;
-    let (mut ended, mut hung_up) = (hook(SignalKind::terminate())?, hook(SignalKind::hangup())?);
+    // Only where the terminal must be given back first.
+    let (mut ended, mut hung_up) = match terminal_taken {
+        true => (Some(hook(SignalKind::terminate())?), Some(hook(SignalKind::hangup())?)),
+        false => (None, None),
+    };
     let mut line = Zeroizing::new(Vec::new());
     loop {
         tokio::select! {
@@ -223,7 +231,7 @@ where
                 line.clear();
                 match said {
                     Said::Out(text) => if !sink.write(&Zeroizing::new(text))? { return Ok(0) },
-                    Said::Err(text) => terminal::complain(&text),
+                    Said::Err(text) => terminal::err(&text),
                     Said::Exit(code) => return Ok(code),
                 }
             }
@@ -234,9 +242,18 @@ where
                     wire::say(to, &Added::Size(shape.columns, shape.rows)).await?;
                 }
             }
-            Some(()) = ended.recv() => return Err(WireError::Gone.into()),
-            Some(()) = hung_up.recv() => return Err(WireError::Gone.into()),
+            () = told(&mut ended) => return Err(SayError::Ended),
+            () = told(&mut hung_up) => return Err(SayError::Ended),
         }
+    }
+}
+
+async fn told(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

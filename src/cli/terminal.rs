@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 
+use crate::control::clean;
 use crate::control::wire::Shape;
 
 /// Writes to standard output; a closed pipe is a quiet end.
@@ -18,9 +19,14 @@ pub(super) fn out(text: &str) -> std::io::Result<()> {
 }
 
 /// Writes to standard error; where even that fails nothing is left to be said.
-pub fn complain(text: &str) {
+pub(super) fn err(text: &str) {
     let mut handle = std::io::stderr().lock();
     let _ = handle.write_all(text.as_bytes()).and_then(|()| handle.flush());
+}
+
+/// Says on standard error why the command came to nothing, in one line that commands no terminal.
+pub fn complain(sentence: &str) {
+    err(&format!("bartizan: {}\n", clean::line(sentence)));
 }
 
 /// What standard output can show; keys only when the word listens and somebody can type.

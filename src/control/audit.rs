@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use std::time::Duration;
 
 use super::report::{Form, List, counted, moment, or_dash};
-use super::reply::{Heard, Reply, Trouble};
+use super::reply::{Heard, Reply, Trouble, unless_gone};
 use super::{Done, clean};
 use crate::bastion::Bastion;
 
@@ -220,7 +220,8 @@ async fn show<R: Reply>(bastion: &Bastion, seq: u64, json: bool, out: &mut R) ->
 
 async fn check<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<Done, Trouble> {
     let (dir, key) = (bastion.audit.log_dir().to_owned(), key(bastion)?);
-    let verified = tokio::task::spawn_blocking(move || verify(&dir, &key, &[], |_| {})).await?;
+    let verifying = tokio::task::spawn_blocking(move || verify(&dir, &key, &[], |_| {}));
+    let verified = unless_gone(out, verifying).await??;
     let counts = match verified {
         Ok(counts) => counts,
         Err(VerifyError::Broken(broken)) => {

@@ -59,6 +59,15 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// Does `work`, which says nothing meanwhile, unless the asking side goes away first.
+pub(super) async fn unless_gone<R: Reply, T>(out: &mut R, work: impl Future<Output = T>) -> Result<T, Trouble> {
+    let gone = async { while out.heard().await != Heard::Gone {} };
+    tokio::select! {
+        done = work => Ok(done),
+        () = gone => Err(Trouble::Gone),
+    }
+}
+
 /// Any room's error becomes its own sentence, followed by the causes it does not already name.
 impl<E: std::error::Error> From<E> for Trouble {
     fn from(error: E) -> Self {

@@ -8,7 +8,7 @@ use ssh_key::HashAlg;
 
 use super::Done;
 use super::report::{Form, List, or_dash};
-use super::reply::{Reply, Trouble};
+use super::reply::{Reply, Trouble, unless_gone};
 use crate::bastion::Bastion;
 
 /// What can be asked of targets.
@@ -94,7 +94,7 @@ async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<()
 }
 
 async fn scan<R: Reply>(address: &str, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let keys = crate::target::scan(address).await?;
+    let keys = unless_gone(out, crate::target::scan(address)).await??;
     if !json {
         out.err("bartizan: compare the fingerprints with the server's own before you trust them\n").await?;
     }
@@ -121,7 +121,7 @@ async fn check<R: Reply>(bastion: &Bastion, names: &[TargetName], json: bool, ou
     for target in bundle.targets().filter(|t| names.is_empty() || names.contains(t.name())) {
         let account = target.default_account().or(target.accounts().first());
         let found = match account {
-            Some(account) => crate::target::check(bastion, target, account).await,
+            Some(account) => unless_gone(out, crate::target::check(bastion, target, account)).await?,
             None => continue,
         };
         let (ok, says) = match found {

@@ -167,7 +167,7 @@ mod tests {
     use tokio::io::BufReader;
 
     fn run<F: Future>(f: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(f)
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime").block_on(f)
     }
 
     fn heard(bytes: &[u8], max: usize) -> Result<Said, WireError> {

@@ -182,7 +182,7 @@ fn welcome(scene: Option<&Scene>, bastion: &Bastion, bound: &[SocketAddr], envir
     let keys = [scene.device.path.as_path(), scene.person.path.as_path()];
     let files = SshFiles { dir, address: *address, user: &scene.user, keys, host_keys: &host_keys };
     if let Err(why) = files.write() {
-        terminal::complain(&format!("bartizan: {} cannot be written: {why}\n", dir.join("ssh_config").display()));
+        terminal::complain(&format!("{} cannot be written: {why}", dir.join("ssh_config").display()));
         return;
     }
     let config = dir.join("ssh_config");

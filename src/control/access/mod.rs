@@ -61,7 +61,7 @@ pub enum AccessWord {
 pub struct Folder {
     /// The folder with *.toml and *.cedar files.
     #[arg(value_name = "DIR")]
-    dir: String,
+    folder: String,
     #[arg(skip)]
     files: Vec<Attached>,
 }
@@ -69,9 +69,9 @@ pub struct Folder {
 impl Folder {
     /// Reads the folder's files, not those below it.
     fn read(&mut self) -> Result<(), AttachError> {
-        let refuse = |why| AttachError::Unreadable { name: self.dir.clone(), why };
+        let refuse = |why| AttachError::Unreadable { name: self.folder.clone(), why };
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(refuse)? {
+        for entry in std::fs::read_dir(&self.folder).map_err(refuse)? {
             let path = entry.map_err(refuse)?.path();
             let wanted = path.extension().is_some_and(|e| e == "toml" || e == "cedar") && path.is_file();
             let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
@@ -91,7 +91,7 @@ impl Folder {
             file.read(&mut std::io::empty())?;
             total += file.text()?.len() as u64;
             if total > FILE_MAX {
-                return Err(AttachError::TooLong(self.dir.clone()));
+                return Err(AttachError::TooLong(self.folder.clone()));
             }
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(full);
             self.files.push(Attached::with_text(name, file.text()?.to_owned()));
@@ -101,7 +101,7 @@ impl Folder {
 
     fn sources(&self) -> Result<Vec<SourceFile>, Trouble> {
         if self.files.is_empty() {
-            return Err(AttachError::NotHere(self.dir.clone()).into());
+            return Err(AttachError::NotHere(self.folder.clone()).into());
         }
         let source = |f: &Attached| Ok(SourceFile { name: plain_name(f.name())?, text: f.text()?.to_owned() });
         self.files.iter().map(source).collect()
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn folder(dir: &Path) -> Folder {
-        Folder { dir: dir.to_str().expect("utf-8").to_owned(), files: Vec::new() }
+        Folder { folder: dir.to_str().expect("utf-8").to_owned(), files: Vec::new() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Material;
 use super::reel::{Reel, size_of};
-use super::screen::{Screen, Utf8};
+use super::screen::{Screen, USUAL, Utf8};
 use crate::control::clean;
 use crate::control::reply::{Reply, Trouble};
 
@@ -117,7 +117,7 @@ async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> R
     let mut decoders = (Utf8::default(), Utf8::default(), Utf8::default());
     // The heading holds the first size, so frames before it wait for it.
     let (size, first) = opening(&mut reel).await?;
-    say_json(out, &heading(material, version, size.unwrap_or((80, 24)))).await?;
+    say_json(out, &heading(material, version, size.unwrap_or(USUAL))).await?;
     let bare = size.is_none();
     let mut before = Duration::ZERO;
     let mut queue = first.into_iter();

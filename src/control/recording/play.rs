@@ -39,7 +39,8 @@ pub(super) async fn play<R: Reply>(material: &Material, pace: Pace, out: &mut R)
     shown?;
     // The last screen stays readable after the replay.
     for line in player.screen.text() {
-        out.out(&format!("{line}\n")).await?;
+        // A terminal that passes keys on does not turn LF into a new line.
+        out.out(&format!("{line}\r\n")).await?;
     }
     Ok(())
 }
@@ -55,8 +56,19 @@ enum Key {
     Slower,
 }
 
-/// Ended by the reader's wish.
-struct Quit;
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// The time has come.
+    Due,
+    /// The reader went back: the reel starts anew.
+    Back,
+    /// The reader has seen enough.
+    Quit,
+}
+
+/// Frames that are shown without waiting before the reader is listened to.
+const HASTE: u32 = 256;
 
 struct Player<'a> {
     material: &'a Material,
@@ -92,19 +104,23 @@ impl<'a> Player<'a> {
     }
 
     async fn run<R: Reply>(&mut self, out: &mut R) -> Result<(), Trouble> {
+        let mut hasty = 0;
         while let Some(next) = self.reel.next().await {
             let (when, frame) = next?;
             let gap = when.saturating_sub(self.last);
-            self.last = when;
             let due = self.at + self.pace.idle_limit.map_or(gap, |limit| gap.min(limit));
-            if due > self.seek && self.wait(due, out).await?.is_some() {
-                break;
+            hasty = if due > self.seek { 0 } else { hasty + 1 };
+            let waited = match () {
+                () if due > self.seek => self.wait(due, out).await?,
+                () if hasty % HASTE == 0 => self.listen(Duration::ZERO, out).await?,
+                () => Waited::Due,
+            };
+            match waited {
+                Waited::Due => {}
+                Waited::Back => continue,
+                Waited::Quit => break,
             }
-            if self.at > due {
-                // A key went back: the reel starts anew.
-                continue;
-            }
-            self.at = due;
+            (self.at, self.last) = (due, when);
             if let Some(size) = size_of(&frame) {
                 self.screen.resize(size);
             } else if matches!(frame.stream, Stream::Output | Stream::Stderr) {
@@ -115,53 +131,57 @@ impl<'a> Player<'a> {
     }
 
     /// Lets the time until `due` pass, and listens.
-    async fn wait<R: Reply>(&mut self, due: Duration, out: &mut R) -> Result<Option<Quit>, Trouble> {
+    async fn wait<R: Reply>(&mut self, due: Duration, out: &mut R) -> Result<Waited, Trouble> {
         if self.painted.is_none_or(|p| p.elapsed() >= FRAME) {
             self.paint(out).await?;
         }
-        while due > self.at.max(self.seek) || self.paused {
+        while due > self.seek && (due > self.at || self.paused) {
             let left = due.saturating_sub(self.at).div_f64(self.pace.speed);
             if left < Duration::from_millis(2) && !self.paused {
-                return Ok(None);
+                break;
             }
             if left >= FRAME || self.paused {
                 self.paint(out).await?;
             }
             let began = Instant::now();
-            let pause = if self.paused { Duration::MAX } else { left.min(Duration::from_secs(1)) };
-            let heard = tokio::time::timeout(pause, out.heard()).await;
+            // Short enough that the clock in the last row goes on.
+            let pause = if self.paused { Duration::from_secs(3600) } else { left.min(Duration::from_secs(1)) };
+            let heard = self.listen(pause, out).await?;
+            if heard != Waited::Due {
+                return Ok(heard);
+            }
             if !self.paused {
                 self.at += began.elapsed().mul_f64(self.pace.speed).min(due.saturating_sub(self.at));
             }
-            match heard {
-                Err(_) => {}
-                Ok(Heard::Gone) => return Err(Trouble::Gone),
-                Ok(Heard::Size(..)) => out.out(self.painter.forget()).await?,
-                Ok(Heard::Keys(keys)) => {
-                    if self.obey(&keys).is_some() {
-                        return Ok(Some(Quit));
-                    }
-                    if self.at == Duration::ZERO {
-                        return Ok(None);
-                    }
-                }
-            }
         }
-        Ok(None)
+        Ok(Waited::Due)
     }
 
-    fn obey(&mut self, keys: &str) -> Option<Quit> {
+    /// Listens for at most `pause`, and obeys.
+    async fn listen<R: Reply>(&mut self, pause: Duration, out: &mut R) -> Result<Waited, Trouble> {
+        match tokio::time::timeout(pause, out.heard()).await {
+            Err(_) => Ok(Waited::Due),
+            Ok(Heard::Gone) => Err(Trouble::Gone),
+            Ok(Heard::Size(..)) => out.out(self.painter.forget()).await.map(|()| Waited::Due),
+            Ok(Heard::Keys(keys)) => Ok(self.obey(&keys)),
+        }
+    }
+
+    fn obey(&mut self, keys: &str) -> Waited {
+        let mut back = None;
         for key in keys_of(keys) {
             match key {
-                Key::Quit => return Some(Quit),
+                Key::Quit => return Waited::Quit,
                 Key::Pause => self.paused = !self.paused,
                 Key::Faster => self.pace.speed = (self.pace.speed * 2.0).min(SPEEDS.1),
                 Key::Slower => self.pace.speed = (self.pace.speed / 2.0).max(SPEEDS.0),
                 Key::Forward => self.seek = self.at.max(self.seek) + SKIP,
-                Key::Back => self.rewind(self.at.saturating_sub(SKIP)),
+                Key::Back => back = Some(back.unwrap_or(self.at).saturating_sub(SKIP)),
             }
         }
-        None
+        let Some(to) = back else { return Waited::Due };
+        self.rewind(to);
+        Waited::Back
     }
 
     /// Starts anew and shows without waiting up to `seek`.

@@ -8,6 +8,8 @@ use keys::RecordingKey;
 use ledger::recording::{Frame, ReadError, Reader, Rest, Stream};
 use tokio::sync::mpsc;
 
+use super::screen::USUAL;
+
 /// Frames that are read before anybody asks for them.
 const AHEAD: usize = 16;
 
@@ -66,5 +68,7 @@ pub(super) fn size_of(frame: &Frame) -> Option<(usize, usize)> {
     };
     let size = if frame.stream == Stream::Request { said.get("terminal")? } else { &said };
     let number = |name| usize::try_from(size.get(name)?.as_u64()?).ok();
-    Some((number("columns")?, number("rows")?))
+    // A client without a window of its own says 0 (RFC 4254 section 6.2: "zero dimension parameters MUST be ignored").
+    let known = |said: usize, usual| if said == 0 { usual } else { said };
+    Some((known(number("columns")?, USUAL.0), known(number("rows")?, USUAL.1)))
 }

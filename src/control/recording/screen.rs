@@ -12,7 +12,7 @@ pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
 /// Gives the reader's screen back, in the state a shell expects.
 pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// The size of a terminal that never said one.
-const USUAL: (usize, usize) = (80, 24);
+pub(super) const USUAL: (usize, usize) = (80, 24);
 /// The largest terminal that is replayed; a recorded size beyond it is cut down.
 const LARGEST: (usize, usize) = (1000, 500);
 
@@ -164,10 +164,13 @@ impl Painter {
 }
 
 fn draw(out: &mut String, cells: &[Cell], columns: usize) {
+    // Cleared first: after the last column the cursor stands on it, and clearing would take it away.
+    out.push_str("\x1b[0m\x1b[K");
     let mut pen = Pen::default();
-    out.push_str("\x1b[0m");
     let mut used = 0;
-    for cell in cells {
+    let blank = |cell: &&Cell| cell.char() == ' ' && cell.pen().is_default();
+    let shown = cells.len() - cells.iter().rev().take_while(blank).count();
+    for cell in cells.iter().take(shown) {
         let width = usize::from(cell.width());
         if used + width > columns {
             break;
@@ -186,7 +189,7 @@ fn draw(out: &mut String, cells: &[Cell], columns: usize) {
             c => out.push(c),
         }
     }
-    out.push_str("\x1b[0m\x1b[K");
+    out.push_str("\x1b[0m");
 }
 
 fn dress(out: &mut String, pen: &Pen) {

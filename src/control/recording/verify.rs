@@ -13,7 +13,7 @@ use super::{in_folder, no_such};
 use crate::bastion::Bastion;
 use crate::control::Done;
 use crate::control::report::{Form, List, counted};
-use crate::control::reply::{Reply, Trouble};
+use crate::control::reply::{Reply, Trouble, unless_gone};
 use crate::ids::RecordingId;
 use crate::store::RecordingState;
 
@@ -53,7 +53,7 @@ pub(super) async fn verify<R: Reply>(
     json: bool,
     out: &mut R,
 ) -> Result<Done, Trouble> {
-    let evidence = evidence(bastion).await?;
+    let evidence = unless_gone(out, evidence(bastion)).await??;
     let ids = match id {
         Some(text) => vec![RecordingId::parse(text).ok_or_else(|| no_such(text))?],
         None => known(bastion, &evidence)?,
@@ -65,7 +65,7 @@ pub(super) async fn verify<R: Reply>(
     let mut rows = List::new(Form::of(json), &["id", "state", "frames", "bytes", "proven", "ignored", "broken"]);
     let mut broken = 0_u64;
     for id in &ids {
-        let found = examine(bastion, id, evidence.of(id.as_str())).await?;
+        let found = unless_gone(out, examine(bastion, id, evidence.of(id.as_str()))).await??;
         totals = (totals.0 + 1, totals.1 + found.frames, totals.2 + found.bytes, totals.3 + found.ignored);
         if !found.ok {
             broken += 1;
