@@ -18,6 +18,9 @@ use crate::channel::{Asked, Start};
 use crate::login::Authenticated;
 use crate::store::{BundleFile, DeviceState, Store, StoreError};
 
+/// Older than any demand for freshness.
+const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// A bundle that cannot be read, checked or stored. The one in force stays.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -212,7 +215,8 @@ pub async fn decide(
 ) -> Result<Permit, Refused> {
     let bundle = bastion.access.bundle();
     let standing = Standing::read(bastion, &bundle, authenticated).await?;
-    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or_default();
+    // A proof from the future means that the clock was set back: such a proof counts as stale.
+    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
     let factors: Vec<Held> =
         authenticated.factors().iter().map(|&(factor, at)| Held { factor, age: age(at) }).collect();
     let request = Request {

@@ -314,8 +314,10 @@ impl russh::server::Handler for Handler {
         self.proved(user, key.public_key, key.algorithm).await
     }
 
-    async fn auth_openssh_certificate(&mut self, _: &str, _: &Certificate) -> Result<Auth, russh::Error> {
-        Ok(Auth::reject())
+    async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, russh::Error> {
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = attempt.certified(user);
+        Ok(self.answer(answer).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
