@@ -153,10 +153,13 @@ pub enum Refused {
 }
 
 impl Wanted {
-    /// What the operator of this connection asks for; target and account come from the login name.
-    pub fn new(authenticated: Arc<Authenticated>, asked: Asked) -> Self {
-        let name = authenticated.login_name();
-        let (target, account) = (name.target.clone(), name.account.clone());
+    /// What this operator asks for, on this account of this target.
+    pub fn new(
+        authenticated: Arc<Authenticated>,
+        target: Option<TargetName>,
+        account: Option<AccountName>,
+        asked: Asked,
+    ) -> Self {
         Self { authenticated, target, account, asked }
     }
 

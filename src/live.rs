@@ -105,8 +105,19 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Ends it.
     pub cutter: Cutter,
+    /// Where its channels go.
+    pub route: Route,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
+}
+
+/// Where the channels of a connection go: as the login name says, or, inside a jump, as the inner host and user say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The target; none when none was named.
+    pub target: Option<TargetName>,
+    /// The login name on it; none asks for the target's default.
+    pub account: Option<AccountName>,
 }
 
 /// A connection's span to one account of one target.
@@ -169,10 +180,16 @@ pub struct Live {
 
 impl Live {
     /// A login is finished: from now on the connection can be cut.
-    pub fn enter(&self, authenticated: Arc<Authenticated>, peer: SocketAddr, cutter: Cutter) -> Arc<Connection> {
+    pub fn enter(
+        &self,
+        authenticated: Arc<Authenticated>,
+        peer: SocketAddr,
+        cutter: Cutter,
+        route: Route,
+    ) -> Arc<Connection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
-        let connection = Arc::new(Connection { authenticated, peer, cutter, number, session });
+        let connection = Arc::new(Connection { authenticated, peer, cutter, route, number, session });
         lock(&self.connections).insert(number, connection.clone());
         connection
     }

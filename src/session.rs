@@ -12,7 +12,7 @@ use crate::audit::Outcome;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
-use crate::live::{Connection, Cut, Open, Session};
+use crate::live::{Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits};
@@ -45,7 +45,8 @@ async fn story(
     ingress: &mut impl Ingress,
 ) -> Result<(), Refusal> {
     let generation = bastion.live.generation();
-    let wanted = Wanted::new(connection.authenticated.clone(), asked);
+    let Route { target, account } = connection.route.clone();
+    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
     let permitted = permit(bastion, connection, wanted).await?;
     let (session, place) =
         connection::session(bastion, connection, &permitted).await.map_err(|why| unrecorded(bastion, &why))?;

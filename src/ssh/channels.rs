@@ -83,6 +83,21 @@ impl Channels {
         true
     }
 
+    /// Takes a channel that is to carry a connection of its own; `None` when there are too many.
+    pub(super) fn carry(&mut self, channel: Channel<Msg>) -> Option<(Arc<Inlet>, ChannelWriteHalf<Msg>)> {
+        let id = channel.id();
+        if !self.open(channel) {
+            return None;
+        }
+        let slot = self.slots.get_mut(&id)?;
+        Some((slot.inlet.clone(), slot.waiting.take()?.half))
+    }
+
+    /// Cancelled when the connection ends.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
     /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
     /// more than the bounds allow.
     pub(super) fn begin(&mut self, channel: ChannelId, start: Start, handle: Handle) -> Option<(Asked, Operator)> {

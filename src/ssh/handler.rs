@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use policy::TargetName;
 use russh::keys::{Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
 use super::flow::Pace;
+use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::{Place, Places};
 use super::remediation::Remediation;
 use crate::bastion::Bastion;
@@ -32,11 +34,12 @@ const ANSWER: usize = 1024;
 pub(super) struct Door {
     bastion: Arc<Bastion>,
     places: Arc<Places>,
+    names: Arc<Names>,
 }
 
 impl Door {
     pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default() }
+        Self { bastion, places: Arc::default(), names: Arc::default() }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {
@@ -71,9 +74,11 @@ impl Entrance {
     }
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
     Login(Box<Attempt>),
+    /// Inside a jump: the login is done, the account has not come yet.
+    Arriving(Box<Arriving>),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
     /// `Authenticated`.
@@ -90,7 +95,16 @@ pub(super) struct Handler {
     handle: Arc<OnceLock<Handle>>,
     kill: CancellationToken,
     logged_in: CancellationToken,
-    place: Place,
+    /// Inside a jump the outer connection's place is enough.
+    place: Option<Place>,
+    /// None inside a jump: from there no further jump leads on.
+    names: Option<Arc<Names>>,
+}
+
+impl Phase {
+    pub(super) fn remediation(text: String, kill: CancellationToken) -> Self {
+        Self::Remediation(Remediation::new(text, kill))
+    }
 }
 
 impl Handler {
@@ -108,7 +122,23 @@ impl Handler {
             Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
         let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place }, entrance)
+        let (place, names) = (Some(place), Some(door.names.clone()));
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names }, entrance)
+    }
+
+    /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
+    pub(super) fn inner(
+        bastion: Arc<Bastion>,
+        peer: SocketAddr,
+        kill: CancellationToken,
+        pace: Arc<Pace>,
+        arriving: Arriving,
+    ) -> (Self, CancellationToken) {
+        let logged_in = CancellationToken::new();
+        let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let phase = Phase::Arriving(Box::new(arriving));
+        let (handle, token) = (Arc::default(), logged_in.clone());
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None }, token)
     }
 
     /// Carries out what the login answered, after it is logged.
@@ -157,14 +187,16 @@ impl Handler {
         if let Phase::Login(attempt) = &self.phase {
             connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
         }
-        self.phase = Phase::Remediation(Remediation::new(remediation.text(), self.kill.clone()));
+        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
         self.finished();
         Auth::Accept
     }
 
     fn finished(&mut self) {
         self.logged_in.cancel();
-        self.place.authenticated();
+        if let Some(place) = &mut self.place {
+            place.authenticated();
+        }
     }
 
     fn disconnect(&mut self, text: String) {
@@ -198,7 +230,7 @@ impl Handler {
                 }
                 Ok(())
             }
-            Phase::Login(_) | Phase::Ended => session.channel_failure(channel),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => session.channel_failure(channel),
         }
     }
 
@@ -206,7 +238,20 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::Login(_) | Phase::Ended => false,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
+        }
+    }
+
+    /// What a jump from here rests on; `None` where none leads on.
+    fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
+        let names = self.names.clone()?;
+        match &mut self.phase {
+            Phase::Open(connection) => Some((names, Outer::Open(connection.clone()))),
+            Phase::Remediation(told) => {
+                let text = told.text().to_owned();
+                told.told_elsewhere().then_some((names, Outer::Remediation(text)))
+            }
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
         }
     }
 }
@@ -247,8 +292,12 @@ impl russh::server::Handler for Handler {
         Ok(self.bastion.config.ssh.banner.clone())
     }
 
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        Ok(Auth::reject())
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
+        let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
+        let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
+        self.phase = phase;
+        self.finished();
+        Ok(Auth::Accept)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
@@ -301,6 +350,26 @@ impl russh::server::Handler for Handler {
         if self.may_open_channels() && self.channels.open(channel) {
             reply.accept().await;
         }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // The dropped reply refuses what is no name: an address with a colon, a path, anything over long.
+        let Ok(name) = TargetName::parse(host) else { return Ok(()) };
+        let Some((names, outer)) = self.jump_from() else { return Ok(()) };
+        let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
+        let (gone, peer) = (self.channels.gone().clone(), self.peer);
+        reply.accept().await;
+        tokio::spawn(inner::serve(self.bastion.clone(), names, Jump { outer, name, inlet, half, gone, peer }));
         Ok(())
     }
 
@@ -426,7 +495,7 @@ impl Drop for Handler {
             Phase::Login(attempt) => {
                 tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
             }
-            Phase::Remediation(_) | Phase::Ended => {}
+            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Ended => {}
         }
     }
 }

@@ -114,7 +114,7 @@ struct Settings {
 
 impl Settings {
     fn new(bastion: &Bastion) -> Result<Self, ServeError> {
-        let config = Arc::new(protocol(bastion)?);
+        let config = Arc::new(protocol(bastion, &bastion.config.ssh.names, CERTIFIED)?);
         Ok(Self { current: Mutex::new((bastion.clock.monotonic(), config)) })
     }
 
@@ -122,7 +122,7 @@ impl Settings {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = bastion.clock.monotonic();
         if now.saturating_sub(current.0) > RENEWED {
-            match protocol(bastion) {
+            match protocol(bastion, &bastion.config.ssh.names, CERTIFIED) {
                 Ok(config) => *current = (now, Arc::new(config)),
                 Err(why) => tracing::error!(%why, "the host certificates were not renewed"),
             }
@@ -132,13 +132,14 @@ impl Settings {
 }
 
 /// russh's settings; what they do and do not do is told in `docs/decisions/`.
-fn protocol(bastion: &Bastion) -> Result<Config, ServeError> {
-    let names = &bastion.config.ssh.names;
+///
+/// `names` are those that the host certificates are made for, valid for `certified` seconds.
+pub(super) fn protocol(bastion: &Bastion, names: &[String], certified: u64) -> Result<Config, ServeError> {
     let now = u64::try_from(bastion.clock.now().as_second()).unwrap_or(0);
     let certificates = if names.is_empty() {
         Vec::new()
     } else {
-        bastion.keys.host_certificate(names, now.saturating_sub(CLOCKS_APART), now + CERTIFIED)?
+        bastion.keys.host_certificate(names, now.saturating_sub(CLOCKS_APART), now + certified)?
     };
     Ok(Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Bartizan")),
@@ -222,7 +223,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     kill.cancel();
 }
 
-async fn overdue(grace: Duration, logged_in: &CancellationToken) {
+pub(super) async fn overdue(grace: Duration, logged_in: &CancellationToken) {
     tokio::select! {
         () = sleep(grace) => {}
         () = logged_in.cancelled() => std::future::pending().await,

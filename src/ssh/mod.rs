@@ -6,6 +6,7 @@ mod channels;
 mod flow;
 mod handler;
 mod inlet;
+mod inner;
 mod listener;
 mod outlet;
 mod remediation;
