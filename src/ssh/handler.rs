@@ -6,16 +6,19 @@ use std::sync::{Arc, OnceLock};
 
 use policy::TargetName;
 use russh::keys::{Certificate, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
 use ssh_key::Algorithm;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
+use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
-use super::listener::{Place, Places};
+use super::listener::Place;
 use super::remediation::Remediation;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
@@ -29,50 +32,6 @@ use crate::{connection, session};
 const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
 const ANSWER: usize = 1024;
-
-/// What all connections of the door share.
-pub(super) struct Door {
-    bastion: Arc<Bastion>,
-    places: Arc<Places>,
-    names: Arc<Names>,
-}
-
-impl Door {
-    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default(), names: Arc::default() }
-    }
-
-    pub(super) fn bastion(&self) -> &Arc<Bastion> {
-        &self.bastion
-    }
-
-    /// A place for a new connection, while there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
-    }
-}
-
-/// What the listener keeps of a connection while the handler is russh's.
-pub(super) struct Entrance {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    handle: Arc<OnceLock<Handle>>,
-    /// Cancelled when the login is finished.
-    pub(super) logged_in: CancellationToken,
-}
-
-impl Entrance {
-    /// Hands over russh's handle, which exists only once the handler is given away.
-    pub(super) fn give(&self, handle: Handle) {
-        let _ = self.handle.set(handle);
-    }
-
-    /// The login took too long: logged, then the caller ends the connection.
-    pub(super) async fn overdue(&self) {
-        connection::overdue(&self.bastion, self.peer).await;
-    }
-}
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
@@ -115,14 +74,13 @@ impl Handler {
         pace: Arc<Pace>,
         place: Place,
     ) -> (Self, Entrance) {
-        let bastion = door.bastion.clone();
+        let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
-        let entrance =
-            Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
+        let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        let (place, names) = (Some(place), Some(door.names.clone()));
+        let (place, names) = (Some(place), Some(door.names().clone()));
         (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names }, entrance)
     }
 
@@ -178,6 +136,7 @@ impl Handler {
             self.phase = Phase::Ended;
             return Auth::reject();
         };
+        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
         self.phase = Phase::Open(connection);
         self.finished();
         Auth::Accept
@@ -300,7 +259,11 @@ impl russh::server::Handler for Handler {
         Ok(Auth::Accept)
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -369,7 +332,11 @@ impl russh::server::Handler for Handler {
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (self.channels.gone().clone(), self.peer);
         reply.accept().await;
-        tokio::spawn(inner::serve(self.bastion.clone(), names, Jump { outer, name, inlet, half, gone, peer }));
+        tokio::spawn(inner::serve(
+            self.bastion.clone(),
+            names,
+            Jump { outer, name, inlet, half, gone, peer },
+        ));
         Ok(())
     }
 
@@ -377,7 +344,13 @@ impl russh::server::Handler for Handler {
         Ok(self.channels.data(channel, data)?)
     }
 
-    async fn extended_data(&mut self, channel: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
         Ok(self.channels.forget(channel, data.len())?)
     }
@@ -433,11 +406,21 @@ impl russh::server::Handler for Handler {
         self.begin(channel, Start::Shell, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Exec(bytes::Bytes::copy_from_slice(data)), session)
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Subsystem(name.to_owned()), session)
     }
 
@@ -469,14 +452,23 @@ impl russh::server::Handler for Handler {
         session.channel_failure(channel)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
         session.channel_failure(channel)?;
         Ok(false)
     }
 }
 
 impl Handler {
-    async fn proved(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Result<Auth, russh::Error> {
+    async fn proved(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         let answer = attempt.proved(user, key, algorithm).await;
         Ok(self.answer(answer).await)

@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod channels;
+mod door;
 mod flow;
 mod handler;
 mod inlet;

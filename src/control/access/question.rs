@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{
-    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Evidence, Held, Level, OperatorName, Person, Reach,
-    Request, TargetName, TenantName,
+    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Evidence, Held, Level, OperatorName, Person,
+    Reach, Request, TargetName, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::bastion::Bastion;
-use crate::control::operator::{Standing, everybody, known};
-use crate::control::report::{Form, List, or_dash, thing};
-use crate::control::reply::{Reply, Trouble};
 use crate::control::Done;
+use crate::control::operator::{Standing, everybody, known};
+use crate::control::reply::{Reply, Trouble};
+use crate::control::report::{Form, List, or_dash, thing};
 use crate::store::{DeviceState, OperatorState};
 
 /// What `explain` is asked.
@@ -77,7 +77,8 @@ pub(super) async fn who_can<R: Reply>(
     let mut rows = List::new(Form::of(json), &["operator", "account", "may", "by grant", "needs"]);
     for one in &reach {
         let (grant, needs) = terms(one);
-        let cells = || vec![one.operator.to_string(), one.account.to_string(), one.kind.to_string(), grant, needs];
+        let cells =
+            || vec![one.operator.to_string(), one.account.to_string(), one.kind.to_string(), grant, needs];
         rows.row(out, one, cells).await?;
     }
     rows.end(out, "nobody").await
@@ -94,10 +95,15 @@ fn terms(reach: &Reach) -> (String, String) {
 }
 
 /// Answers as if the operator had just logged in as `[login]` asks, and exits 1 when the answer is no.
-pub(super) async fn explain<R: Reply>(bastion: &Bastion, asked: &Question, out: &mut R) -> Result<Done, Trouble> {
+pub(super) async fn explain<R: Reply>(
+    bastion: &Bastion,
+    asked: &Question,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     let bundle = bastion.access.bundle();
     let standing = known(bastion, &asked.operator).await?;
-    let person = person(&standing).ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
+    let person = person(&standing)
+        .ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
     let device = device(bastion, asked).await?;
     let kind = ChannelKind::parse(&asked.what)?;
     let factors: Vec<Held> =
@@ -126,7 +132,9 @@ pub(super) async fn explain<R: Reply>(bastion: &Bastion, asked: &Question, out: 
             let until = permit.ends().map_or_else(String::new, |t| format!(", to be asked again at {t}"));
             (true, None, format!("yes, by grant {}{until}", permit.grant()), None)
         }
-        Err(denial) => (false, Some(denial.code()), format!("no: {denial}"), Some((denial.told_code(), denial.told()))),
+        Err(denial) => {
+            (false, Some(denial.code()), format!("no: {denial}"), Some((denial.told_code(), denial.told())))
+        }
     };
     let held: Vec<String> = factors.iter().map(|h| h.factor.to_string()).collect();
     let name = device.as_ref().map(|d| d.name.to_string());
@@ -142,9 +150,24 @@ pub(super) async fn explain<R: Reply>(bastion: &Bastion, asked: &Question, out: 
         ("code", or_dash(code)),
         ("account", or_dash(explanation.account.as_ref())),
         ("at", now.to_string()),
-        ("grants", if considered.is_empty() { "none names this operator for this target".to_owned() } else { considered.join("\n") }),
+        (
+            "grants",
+            if considered.is_empty() {
+                "none names this operator for this target".to_owned()
+            } else {
+                considered.join("\n")
+            },
+        ),
         ("rules", explanation.rules.join(", ")),
-        ("assumed", format!("just logged in with {}, device {}, from {}", held.join(" and "), or_dash(name), request.source)),
+        (
+            "assumed",
+            format!(
+                "just logged in with {}, device {}, from {}",
+                held.join(" and "),
+                or_dash(name),
+                request.source
+            ),
+        ),
     ];
     if let Some((code, line)) = told {
         lines.push(("told", format!("{line} [{code}]")));
@@ -168,9 +191,13 @@ async fn device(bastion: &Bastion, asked: &Question) -> Result<Option<DeviceFact
     let found = match &asked.device {
         Some(name) => {
             let found = all.into_iter().find(|d| d.name == name.as_str());
-            Some(found.ok_or_else(|| Trouble::said(format!("there is no device {name}; see `bartizan device list`")))?)
+            Some(found.ok_or_else(|| {
+                Trouble::said(format!("there is no device {name}; see `bartizan device list`"))
+            })?)
         }
-        None => all.into_iter().find(|d| d.operator == asked.operator.as_str() && d.state == DeviceState::Active),
+        None => {
+            all.into_iter().find(|d| d.operator == asked.operator.as_str() && d.state == DeviceState::Active)
+        }
     };
     let Some(device) = found.filter(|d| d.state == DeviceState::Active) else { return Ok(None) };
     let levels = if device.personal { BTreeSet::new() } else { BTreeSet::from([Level::managed()]) };

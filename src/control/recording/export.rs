@@ -31,7 +31,11 @@ pub enum Format {
 }
 
 /// Says the whole recording in `format`.
-pub(super) async fn export<R: Reply>(material: &Material, format: Format, out: &mut R) -> Result<(), Trouble> {
+pub(super) async fn export<R: Reply>(
+    material: &Material,
+    format: Format,
+    out: &mut R,
+) -> Result<(), Trouble> {
     match format {
         Format::Text => text(material, out).await,
         Format::Jsonl => jsonl(material, out).await,
