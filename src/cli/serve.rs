@@ -147,7 +147,11 @@ fn abstract_name(socket: &OsStr) -> Option<&[u8]> {
 pub(super) fn log_to_stderr(filter: Option<&str>) {
     let usual = "info,russh=warn,sqlx=warn";
     let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::attached::{AttachError, Attached};
 use super::caller::Caller;
 use super::operator::{known, one_key};
-use super::report::{Form, List, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, or_dash, thing};
 use super::{Done, at, with_times};
 use crate::bastion::Bastion;
 use crate::store::{Device, DeviceState, NewDevice};
@@ -124,7 +124,11 @@ pub(super) async fn run<R: Reply>(
                 by: caller.name(),
             };
             bastion.store.add_device(&new, bastion.clock.unix_ms()).await?;
-            out.out(&format!("device {name} registered for operator {operator} with key {}\n", key.fingerprint)).await?;
+            out.out(&format!(
+                "device {name} registered for operator {operator} with key {}\n",
+                key.fingerprint
+            ))
+            .await?;
         }
         DeviceWord::List { json } => list(bastion, json, out).await?,
         DeviceWord::Show { name, json } => show(&find(bastion, &name).await?, json, out).await?,
@@ -140,7 +144,12 @@ async fn find(bastion: &Bastion, name: &DeviceName) -> Result<Device, Trouble> {
     found.ok_or_else(|| Trouble::said(format!("there is no device {name}; see `bartizan device list`")))
 }
 
-async fn turn<R: Reply>(bastion: &Bastion, name: &DeviceName, to: DeviceState, out: &mut R) -> Result<(), Trouble> {
+async fn turn<R: Reply>(
+    bastion: &Bastion,
+    name: &DeviceName,
+    to: DeviceState,
+    out: &mut R,
+) -> Result<(), Trouble> {
     let changed = bastion.store.set_device_state(name.as_str(), to, bastion.clock.unix_ms()).await?;
     bastion.live.redecide(bastion).await;
     let already = if changed { "" } else { " already" };
@@ -148,7 +157,8 @@ async fn turn<R: Reply>(bastion: &Bastion, name: &DeviceName, to: DeviceState, o
 }
 
 async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let mut rows = List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
+    let mut rows =
+        List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
     for device in bastion.store.devices().await? {
         let cells = || {
             vec![
@@ -175,7 +185,12 @@ async fn show<R: Reply>(device: &Device, json: bool, out: &mut R) -> Result<(), 
         ("kind", kind(device).to_owned()),
         ("key", or_dash(device.fingerprint.as_deref())),
         ("registered", format!("{} by {}", at(device.registered), device.registered_by)),
-        ("approved", or_dash(device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))))),
+        (
+            "approved",
+            or_dash(
+                device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))),
+            ),
+        ),
         ("changed", at(device.changed)),
     ];
     thing(out, json, &value(device), lines).await

@@ -60,7 +60,10 @@ impl fmt::Display for Trouble {
 }
 
 /// Does `work`, which says nothing meanwhile, unless the asking side goes away first.
-pub(super) async fn unless_gone<R: Reply, T>(out: &mut R, work: impl Future<Output = T>) -> Result<T, Trouble> {
+pub(super) async fn unless_gone<R: Reply, T>(
+    out: &mut R,
+    work: impl Future<Output = T>,
+) -> Result<T, Trouble> {
     let gone = async { while out.heard().await != Heard::Gone {} };
     tokio::select! {
         done = work => Ok(done),

@@ -145,7 +145,8 @@ impl<'a> Player<'a> {
             }
             let began = Instant::now();
             // Short enough that the clock in the last row goes on.
-            let pause = if self.paused { Duration::from_secs(3600) } else { left.min(Duration::from_secs(1)) };
+            let pause =
+                if self.paused { Duration::from_secs(3600) } else { left.min(Duration::from_secs(1)) };
             let heard = self.listen(pause, out).await?;
             if heard != Waited::Due {
                 return Ok(heard);
