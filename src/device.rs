@@ -262,7 +262,8 @@ fn facts(posture: &Posture) -> Result<DeviceFacts, StoreError> {
         name: device.name.clone(),
         why: why.to_string(),
     };
-    let levels: Result<BTreeSet<Level>, _> = posture.levels().iter().map(|level| Level::parse(level)).collect();
+    let levels: Result<BTreeSet<Level>, _> =
+        posture.levels().iter().map(|level| Level::parse(level)).collect();
     Ok(DeviceFacts {
         name: DeviceName::parse(&device.name).map_err(|why| unreadable(&why))?,
         tenant: TenantName::parse(&device.tenant).map_err(|why| unreadable(&why))?,

@@ -104,7 +104,10 @@ mod tests {
     fn the_operator_sees_one_line_with_code_and_reference_and_never_the_cause() {
         let refusal = Refusal::new("LOGIN-004", "the code was not accepted", "step 7 of bob", reference());
         let line = refusal.line();
-        assert_eq!(line, format!("bartizan: the code was not accepted [LOGIN-004] ref {}", refusal.reference()));
+        assert_eq!(
+            line,
+            format!("bartizan: the code was not accepted [LOGIN-004] ref {}", refusal.reference())
+        );
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::refusal::Refusal;
 const NOT_NOW: &str = "the bastion cannot check logins now; try again in a moment";
 /// Shown above the prompt after a code was not taken.
 const AGAIN: &str = "The code was not accepted. Wait for the next one.";
+/// More messages than any honest login needs; offers that are accepted and prompts that are not answered are counted nowhere
+/// else.
+const MESSAGES: u32 = 100;
 /// The longest user name that is kept to see whether it changes; three names and two separators are 194 bytes.
 const LONGEST_USER: usize = 256;
 
@@ -30,6 +33,7 @@ pub struct Attempt {
     pub(super) peer: SocketAddr,
     claim: Option<Claim>,
     pub(super) phase: Phase,
+    messages: u32,
     /// Fingerprints of keys that have proven something already: each counts once.
     pub(super) used: Vec<String>,
     /// The device that proved itself, for the log.
@@ -73,7 +77,7 @@ impl Attempt {
     pub fn new(ground: Ground, peer: SocketAddr) -> Self {
         let phase = Phase::Accepted(Accepted::new(peer, ground.clock.now()));
         let (used, telling) = (Vec::new(), Telling::Said);
-        Self { ground, peer, claim: None, phase, used, device: None, mistaken: false, telling }
+        Self { ground, peer, claim: None, phase, messages: 0, used, device: None, mistaken: false, telling }
     }
 
     /// A key is offered without proof (or before its proof is checked): may it sign? Changes nothing that was proven, unless
@@ -169,6 +173,19 @@ impl Attempt {
         answered.unwrap_or_else(|why| self.end(unjudged(&why)))
     }
 
+    /// A certificate has signed this login: none is taken here, whoever signed it. A device's certificate is judged elsewhere
+    /// than a plain key, and neither passes for the other.
+    pub fn certified(&mut self, user: &str) -> Answer {
+        let no = match self.named(user) {
+            Ok(_) => {
+                let code = if self.device.is_some() { "LOGIN-003" } else { posture::Code::Form.as_str() };
+                No { code, told: WHAT_KEY, cause: "a certificate, where a plain key belongs".to_owned() }
+            }
+            Err(no) => no,
+        };
+        self.refuse(no)
+    }
+
     /// Why the connection ended without a login, where no answer has said so: the client was told that none of its keys need
     /// sign, or did not give the code it was asked for, and went. To be logged when the connection ends in this state.
     pub fn unfinished(&self) -> Option<Refusal> {
@@ -197,6 +214,12 @@ impl Attempt {
 
     /// Every message bears a name: the first one is the claim, another one drops all that was proven for it.
     fn named(&mut self, user: &str) -> Result<LoginName, No> {
+        self.messages = self.messages.saturating_add(1);
+        if self.messages > MESSAGES {
+            self.phase = Phase::Over;
+            let cause = format!("more than {MESSAGES} messages in one login");
+            return Err(No { code: "LIMIT-001", told: WHAT_KEY, cause });
+        }
         let kept = user.get(..LONGEST_USER.min(user.len())).unwrap_or_default();
         let changed = self.claim.as_ref().is_some_and(|claim| claim.user != kept);
         if changed || self.claim.is_none() {
@@ -281,7 +304,11 @@ impl Attempt {
 }
 
 pub(super) fn used_key(fingerprint: &str) -> No {
-    No { code: "LOGIN-003", told: WHAT_KEY, cause: format!("key {fingerprint} was used in this login already") }
+    No {
+        code: "LOGIN-003",
+        told: WHAT_KEY,
+        cause: format!("key {fingerprint} was used in this login already"),
+    }
 }
 
 pub(super) fn over() -> No {

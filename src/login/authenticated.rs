@@ -33,7 +33,7 @@ impl Authenticated {
         required: &BTreeSet<Factor>,
     ) -> Result<Self, Incomplete> {
         let mut factors = vec![(Factor::Key, identified.at())];
-        factors.extend(code.map(|code| (Factor::Code, code.at)));
+        factors.extend(code.map(|code| (Factor::Code, code.at())));
         let held: BTreeSet<Factor> = factors.iter().map(|&(factor, _)| factor).collect();
         let missing: Vec<Factor> = required.difference(&held).copied().collect();
         if !missing.is_empty() {
@@ -43,7 +43,7 @@ impl Authenticated {
             login: login.clone(),
             key: identified.key().to_owned(),
             assurance: assurance::of(&held),
-            remembered: code.is_some_and(|code| code.remembered),
+            remembered: code.is_some_and(|code| code.remembered()),
             factors,
             assessed: identified.into_assessed(),
         })

@@ -9,19 +9,42 @@ use zeroize::Zeroizing;
 use super::ground::Ground;
 use super::identified::Identified;
 use super::{LoginError, No, WHAT_CODE};
-use crate::store::{StepTaken, Try};
+use crate::store::{Memory, StepTaken, Try};
 
 /// The prompt, as scripts expect it.
 pub(super) const PROMPT: &str = "One-time code: ";
 /// The longest answer that is looked at, in bytes: six digits, and room for blanks.
 const LONGEST: usize = 64;
 
-/// A code is proven: given just now, or remembered. Only this file and `memory.rs` make one.
+/// A code is proven: given just now, or remembered. Made by [`check`], and of what the store remembers.
 #[derive(Debug)]
 pub(super) struct CodeProof {
-    pub(super) authenticator: i64,
-    pub(super) at: Timestamp,
-    pub(super) remembered: bool,
+    authenticator: i64,
+    at: Timestamp,
+    remembered: bool,
+}
+
+impl CodeProof {
+    /// What the store remembers of a code that [`check`] once proved; `None` for a time that is none.
+    pub(super) fn recalled(memory: Memory) -> Option<Self> {
+        let at = Timestamp::from_millisecond(memory.given).ok()?;
+        Some(Self { authenticator: memory.authenticator, at, remembered: true })
+    }
+
+    /// Which authenticator made it.
+    pub(super) fn authenticator(&self) -> i64 {
+        self.authenticator
+    }
+
+    /// When it was given.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Given in an earlier login.
+    pub(super) fn remembered(&self) -> bool {
+        self.remembered
+    }
 }
 
 /// The prompt was sent; it waits for exactly one answer.
@@ -81,7 +104,10 @@ pub(super) async fn check(
             return no("LOGIN-006", format!("too many wrong codes; no try before {}", when(until)));
         }
         Try::Disabled => {
-            return no("LOGIN-006", "too many wrong codes in a row; the authenticator is disabled".to_owned());
+            return no(
+                "LOGIN-006",
+                "too many wrong codes in a row; the authenticator is disabled".to_owned(),
+            );
         }
     };
     let seed = ground.keys.unseal_seed(operator, &totp.sealed)?;
@@ -135,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_huge_or_non_utf_8_answer_is_no_code() {
-        for answer in [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"] {
+        for answer in
+            [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"]
+        {
             assert_eq!(read(&[answer]).unwrap_err().code, "LOGIN-004");
         }
     }

@@ -23,7 +23,8 @@ pub(super) async fn find(
     let fingerprint = fingerprint(key);
     let known = person(&ground.store, &ground.bundle, operator).await?;
     let row = ground.store.operator_key(&fingerprint).await?;
-    let theirs = row.filter(|row| row.operator == operator.as_str()).is_some_and(|row| same(&row.public_key, key));
+    let theirs =
+        row.filter(|row| row.operator == operator.as_str()).is_some_and(|row| same(&row.public_key, key));
     let no = |code, cause| Ok(Err(No { code, told: WHAT_KEY, cause }));
     if let Err(refused) = posture::acceptable(key, Some(signed)) {
         return no("LOGIN-003", refused.to_string());
@@ -33,7 +34,9 @@ pub(super) async fn find(
         Some(person) if !person.enabled() => {
             no("LOGIN-002", format!("operator {operator} is {}", person.state().as_str()))
         }
-        Some(_) if !theirs => no("LOGIN-003", format!("key {fingerprint} is not registered for operator {operator}")),
+        Some(_) if !theirs => {
+            no("LOGIN-003", format!("key {fingerprint} is not registered for operator {operator}"))
+        }
         Some(person) => Ok(Ok(person)),
     }
 }

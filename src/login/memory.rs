@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use policy::{LoginName, TargetName};
 
 use super::authenticated::Authenticated;
@@ -26,14 +25,9 @@ pub(super) async fn recall(
     let now = ground.clock.unix_ms();
     let since = now.saturating_sub(i64::try_from(fresh.as_millis()).unwrap_or(i64::MAX));
     let operator = identified.person().name.as_str();
-    let found = ground
-        .store
-        .recall(operator, device.name().as_str(), device.fingerprint(), since, now)
-        .await?;
-    Ok(found.and_then(|memory| {
-        let at = Timestamp::from_millisecond(memory.given).ok()?;
-        Some(CodeProof { authenticator: memory.authenticator, at, remembered: true })
-    }))
+    let found =
+        ground.store.recall(operator, device.name().as_str(), device.fingerprint(), since, now).await?;
+    Ok(found.and_then(CodeProof::recalled))
 }
 
 /// Remembers a code that was just given, where there is a device to remember it by.
@@ -42,14 +36,16 @@ pub(super) async fn remember(
     authenticated: &Authenticated,
     code: &CodeProof,
 ) -> Result<(), StoreError> {
-    let Some(device) = authenticated.assessed().device().filter(|_| !code.remembered) else { return Ok(()) };
+    let Some(device) = authenticated.assessed().device().filter(|_| !code.remembered()) else {
+        return Ok(());
+    };
     let what = Remembered {
         operator: authenticated.operator().as_str(),
         device: device.name().as_str(),
         device_key: device.fingerprint(),
-        authenticator: code.authenticator,
+        authenticator: code.authenticator(),
         level: authenticated.assurance(),
-        given: code.at.as_millisecond(),
+        given: code.at().as_millisecond(),
     };
     ground.store.remember(&what).await
 }

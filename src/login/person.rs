@@ -49,7 +49,9 @@ pub async fn person(
         let (roles, tenant) = (named.roles().clone(), named.tenant().clone());
         return Ok(Some(Person { name: name.clone(), roles, tenant, state }));
     }
-    let Some(row) = row.filter(|row| row.local && bundle.operators().next().is_none()) else { return Ok(None) };
+    let Some(row) = row.filter(|row| row.local && bundle.operators().next().is_none()) else {
+        return Ok(None);
+    };
     let unreadable = |why: policy::NameError| StoreError::Unreadable {
         noun: "operator",
         name: name.to_string(),

@@ -117,9 +117,7 @@ impl Attempt {
                 self.met(&device);
                 self.advance(identified.joined_by(device), login).await
             }
-            Judged::Barred(finding) => {
-                self.bar(identified.into_assessed().into_accepted(), finding).await
-            }
+            Judged::Barred(finding) => self.bar(identified.into_assessed().into_accepted(), finding).await,
             Judged::NoProof(finding) => {
                 self.phase = Phase::Identified(identified);
                 let code = finding.code().as_str();
@@ -129,7 +127,11 @@ impl Attempt {
     }
 
     /// Key and perhaps device are proven: done if that, and what is remembered, is enough; else the code is next.
-    pub(super) async fn advance(&mut self, identified: Identified, login: &LoginName) -> Result<Answer, LoginError> {
+    pub(super) async fn advance(
+        &mut self,
+        identified: Identified,
+        login: &LoginName,
+    ) -> Result<Answer, LoginError> {
         let required = self.ground.bundle.login().factors();
         if !required.contains(&Factor::Code) {
             return self.finish(identified, None, login).await;
@@ -190,8 +192,10 @@ impl Attempt {
             }
             Err(Incomplete { missing }) => {
                 let missing: Vec<&str> = missing.iter().map(|factor| factor.as_str()).collect();
-                let cause =
-                    format!("the bundle's [login] demands {}, which cannot be given here", missing.join(", "));
+                let cause = format!(
+                    "the bundle's [login] demands {}, which cannot be given here",
+                    missing.join(", ")
+                );
                 Ok(self.refuse(No { code: "ACCESS-005", told: WHAT_KEY, cause }))
             }
         }
@@ -212,8 +216,11 @@ impl Attempt {
         let device = device::on_record(&self.ground.store, key).await?;
         let theirs = device.as_ref().is_some_and(|device| device.owner == login.operator.as_str());
         // Looked up for a proven device's own operator alone: strangers never cause a look-up of a person.
-        let owner =
-            if theirs { person(&self.ground.store, &self.ground.bundle, &login.operator).await? } else { None };
+        let owner = if theirs {
+            person(&self.ground.store, &self.ground.bundle, &login.operator).await?
+        } else {
+            None
+        };
         let tenant = owner.as_ref().map(|owner| &owner.tenant);
         device::judge(&self.ground.device, key, algorithm, device, &login.operator, tenant)
     }

@@ -62,24 +62,27 @@ pub struct NewOperator<'a> {
 }
 
 impl Store {
-    /// Adds an operator of this site's own.
+    /// Adds an operator of this site's own. One that a bundle named once keeps state, keys and authenticators.
     ///
     /// # Errors
     /// [`StoreError::Exists`], also for one that was revoked; or when the database fails.
     pub async fn add_operator(&self, new: &NewOperator<'_>, now: i64) -> Result<(), StoreError> {
-        sqlx::query(
+        let done = sqlx::query(
             "INSERT INTO operators (name, tenant, roles, state, local, added, changed)
-             VALUES ($1, $2, $3, 'active', 1, $4, $4)",
+             VALUES ($1, $2, $3, 'active', 1, $4, $4)
+             ON CONFLICT (name) DO UPDATE SET tenant = excluded.tenant, roles = excluded.roles, local = 1
+             WHERE operators.local = 0 AND operators.state <> 'revoked'",
         )
         .bind(new.name)
         .bind(new.tenant)
         .bind(written(new.roles))
         .bind(now)
         .execute(&self.pool)
-        .await
-        .map_err(|e| {
-            StoreError::exists(e, "operator", new.name, "; `operator enable` or another name may help")
-        })?;
+        .await?;
+        if done.rows_affected() == 0 {
+            let remedy = "; `operator enable` or another name may help";
+            return Err(StoreError::Exists { noun: "operator", name: new.name.to_owned(), remedy });
+        }
         Ok(())
     }
 
@@ -240,6 +243,14 @@ pub(super) mod tests {
         let again = store.add_operator(&NewOperator { name: "alice", tenant: "x", roles: &[] }, 2).await;
         assert!(matches!(again, Err(StoreError::Exists { .. })));
         store.know_operator("alice", 3).await.unwrap();
+        store.know_operator("bob", 3).await.unwrap();
+        store.set_operator_state("bob", OperatorState::Disabled, 4).await.unwrap();
+        with_operator(&store, "bob").await;
+        let bob = store.operator("bob").await.unwrap().unwrap();
+        assert!(
+            bob.local && bob.state == OperatorState::Disabled,
+            "named by a bundle before: the state stays"
+        );
         assert_eq!(store.operator("alice").await.unwrap().unwrap().added, 1);
     }
 
