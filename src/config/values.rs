@@ -104,12 +104,28 @@ pub(super) fn recording_max<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::E
     })
 }
 
+/// An address that says what is wrong with it, at the line it stands on.
+struct Address(SocketAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let wrong =
+            || D::Error::custom(format!("{text:?} is no address; write one such as \"127.0.0.1:2222\""));
+        text.parse().map(Self).map_err(|_| wrong())
+    }
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    Address::deserialize(d).map(|address| Some(address.0))
+}
+
 pub(super) fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let listen = Vec::<SocketAddr>::deserialize(d)?;
+    let listen = Vec::<Address>::deserialize(d)?;
     if listen.is_empty() || listen.len() > 64 {
         return Err(D::Error::custom("listen needs 1 to 64 addresses, such as \"127.0.0.1:2222\""));
     }
-    Ok(listen)
+    Ok(listen.into_iter().map(|address| address.0).collect())
 }
 
 pub(super) fn host_names<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
