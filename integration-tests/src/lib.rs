@@ -73,7 +73,7 @@ impl Rig {
         self.server.take().expect("the bastion runs").kill();
     }
 
-    /// Ends the bastion politely and returns how it exited.
+    /// Ends the bastion politely but at once, and returns how it exited.
     pub fn stop_server(&mut self) -> std::process::ExitStatus {
         self.server.take().expect("the bastion runs").stop()
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use crate::wait::{DEADLINE, ended, until};
+use crate::wait::{DEADLINE, until};
 
 /// A running `bartizan serve`.
 pub struct Server {
@@ -79,10 +79,18 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Told twice: the first time it waits for its sessions, the second time it does not.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, Signal::TERM).unwrap();
-        ended("the bastion", &mut self.child, Duration::from_secs(30))
+        until("the bastion to end", Duration::from_secs(30), || {
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_none() {
+                rustix::process::kill_process(pid, Signal::TERM).unwrap();
+                // Two signals at one moment are one.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            ended
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use bartizan_integration_tests::{Client, Rig};
+use bartizan_integration_tests::{Builder, Client, Rig};
 
 /// Exit status of a refused channel.
 const REFUSED: i32 = 254;
@@ -94,20 +94,36 @@ fn names_that_must_not_be_learnt_are_refused_alike() {
 
 #[test]
 fn an_unknown_operator_and_a_disabled_one_are_turned_away_alike() {
-    let rig = Rig::new().operator("ana").operator("bob").target("db1").start();
-    rig.said(&["operator", "disable", "bob"]);
-    let disabled = try_in(&rig.client("bob"));
-    let ana = rig.client("ana");
-    let mut command = ana.command("ssh");
-    command.arg(ana.at("db1").replacen("ana", "nobody", 1)).arg("echo in");
-    let unknown = command.output().unwrap();
-    assert_eq!((disabled.status.code(), unknown.status.code()), (Some(NOT_LOGGED_IN), Some(NOT_LOGGED_IN)));
-    let without_names = |output: &Output| told(output).replace("bob", "?").replace("nobody", "?");
-    assert_eq!(without_names(&disabled), without_names(&unknown));
-    rig.refusal("LOGIN-001");
-    rig.refusal("LOGIN-002");
-    rig.said(&["operator", "enable", "bob"]);
-    assert_eq!(rig.client("bob").ssh("db1", "echo in").stdout, b"in\n");
+    let anything = |builder: Builder| builder.operator("ana").operator("bob").target("db1");
+    // Where no device is asked for, and from a device that is neither's.
+    let anywhere = anything(Rig::new()).setting("device", "require = \"any\"").start();
+    let managed = anything(Rig::new()).start();
+    for (rig, client) in [
+        (&anywhere, anywhere.client("bob").without_device()),
+        (&managed, managed.client("bob").at_device_of("ana")),
+    ] {
+        rig.said(&["operator", "disable", "bob"]);
+        let ask = |who: &str| {
+            let login = client.at("db1").replacen("bob", who, 1);
+            let output = client.command("ssh").arg(login).arg("echo in").output().unwrap();
+            assert_eq!(output.stdout, b"", "nothing ran");
+            let references = |word: &str| {
+                if word.len() == 10 && !word.contains(|c: char| c.is_lowercase()) { "REF" } else { word }
+                    .to_owned()
+            };
+            let words: Vec<String> = told(&output)
+                .replace(who, "WHO")
+                .split_whitespace()
+                .map(|w| references(w.trim_end_matches(',')))
+                .collect();
+            (output.status.code(), words.join(" "))
+        };
+        assert_eq!(ask("bob"), ask("nobody"));
+    }
+    anywhere.refusal("LOGIN-001");
+    anywhere.refusal("LOGIN-002");
+    managed.said(&["operator", "enable", "bob"]);
+    assert_eq!(managed.client("bob").ssh("db1", "echo in").stdout, b"in\n");
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! How the audit log speaks of recordings, and what it says of each: the heads that recordings are held against.
+//! How the audit log speaks of recordings, and how a recording is held against it.
 //!
-//! Never reads a recording, and keeps one small record of each, however long the log.
+//! Never believes the log further than it was verified by the caller, and keeps one small record of each recording, however long
+//! the log.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::log::Event;
-use crate::recording::Head;
+use crate::recording::{Head, ReadError, State, Verified, file_name, verify};
 
 /// The type of the event that a recording was begun; its detail is [`started`].
 pub const STARTED: &str = "recording.started";
@@ -130,6 +132,67 @@ impl Evidence {
     }
 }
 
+/// Why a recording is not what the log says.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// It cannot be read, or it is broken; the position is inside.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The file bears the name of another recording.
+    #[error("the file holds the recording {found}: files were swapped or renamed")]
+    Name {
+        /// The id in its header.
+        found: String,
+    },
+    /// The log does not know it.
+    #[error(
+        "the log does not know this recording: it was put here by another hand, or the log is not the one beside it"
+    )]
+    Unlogged,
+    /// The log speaks of it in two ways.
+    #[error("the log contradicts itself about this recording at entry {seq}")]
+    Contradiction {
+        /// The place in the log.
+        seq: u64,
+    },
+    /// Other bytes follow the recovered end than did at recovery.
+    #[error(
+        "{found} bytes follow the recovered end, the log took down {said}: bytes were added or cut off after recovery"
+    )]
+    Ignored {
+        /// How many the log took down.
+        said: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// The log says it was sealed, but it has no end.
+    #[error("the log says that the recording was sealed, but its last frame is not an end")]
+    NotEnded,
+}
+
+/// Holds the recording at `path` against what the log says of it, and against its `key` if that is given.
+pub fn hold(path: &Path, key: Option<&[u8; 32]>, evidence: &Evidence) -> Result<Verified, HoldError> {
+    let name = path.file_name().unwrap_or_default();
+    let said = path.file_stem().and_then(|id| id.to_str()).and_then(|id| evidence.of(id));
+    let end = said.and_then(|said| said.end);
+    let committed = said.and_then(|said| said.committed);
+    let verified = verify(path, key, end.as_ref().map(End::head), committed.as_slice())?;
+    if Path::new(name) != file_name(&verified.header.recording) {
+        return Err(HoldError::Name { found: verified.header.recording });
+    }
+    let said = said.ok_or(HoldError::Unlogged)?;
+    if let Some(seq) = said.contradiction {
+        return Err(HoldError::Contradiction { seq });
+    }
+    match end {
+        Some(End::Recovered(_, said)) if said != verified.ignored => {
+            Err(HoldError::Ignored { said, found: verified.ignored })
+        }
+        Some(End::Sealed(_)) if verified.state != State::Sealed => Err(HoldError::NotEnded),
+        _ => Ok(verified),
+    }
+}
+
 impl Said {
     fn commit(&mut self, seq: u64, head: Head) {
         self.seq = seq;
@@ -159,4 +222,102 @@ fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
 
 fn head_of(value: &Value) -> Option<Head> {
     serde_json::from_value(value.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+    use crate::recording::{Header, Stamp, Stream, Writer, recover};
+
+    fn event(kind: &str, detail: Map<String, Value>) -> Event {
+        let mut event = Event::new(jiff::Timestamp::UNIX_EPOCH, kind, "node-1");
+        event.detail = detail;
+        event
+    }
+
+    fn begin(dir: &Path, id: char) -> (Writer, String) {
+        let recording = format!("r-{}", id.to_string().repeat(26));
+        let header = Header {
+            recording: recording.clone(),
+            session: "s-".into(),
+            channel: 0,
+            node: "node-1".into(),
+            operator: "alice".into(),
+            device: None,
+            target: "web-1".into(),
+            account: "deploy".into(),
+            kind: "exec".into(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            envelope: vec![],
+        };
+        let mut writer = Writer::create(dir, &header, &[7; 32]).unwrap();
+        writer.append(Stream::Output, Stamp::default(), b"shown").unwrap();
+        (writer, recording)
+    }
+
+    #[test]
+    fn a_sealed_a_recovered_and_a_running_recording_hold_against_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut evidence = Evidence::new();
+        let (writer, id) = begin(dir.path(), 'A');
+        let path = writer.path().to_owned();
+        assert!(matches!(hold(&path, None, &evidence), Err(HoldError::Unlogged)));
+        evidence.take(0, &event(STARTED, started(&id)));
+        evidence.take(1, &event(COMMITTED, committed([(id.as_str(), writer.head())])));
+        let running = hold(&path, None, &evidence).unwrap();
+        assert_eq!((running.state, running.proven), (State::Unfinished, 1));
+        evidence.take(2, &event(SEALED, sealed(&id, &writer.seal().unwrap())));
+        assert_eq!(hold(&path, None, &evidence).unwrap().state, State::Sealed);
+
+        let (writer, id) = begin(dir.path(), 'B');
+        let path = writer.path().to_owned();
+        drop(writer);
+        let found = recover(&path).unwrap();
+        evidence.take(3, &event(RECOVERED, recovered(&id, &found.head, found.ignored)));
+        assert_eq!(hold(&path, None, &evidence).unwrap().state, State::Recovered);
+        std::fs::write(&path, [std::fs::read(&path).unwrap(), b"more".to_vec()].concat()).unwrap();
+        assert!(matches!(hold(&path, None, &evidence), Err(HoldError::Ignored { said: 0, found: 4 })));
+    }
+
+    #[test]
+    fn swapped_files_and_a_log_that_contradicts_itself_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut evidence = Evidence::new();
+        let paths: Vec<_> = ['A', 'B']
+            .into_iter()
+            .map(|id| {
+                let (writer, id) = begin(dir.path(), id);
+                let path = writer.path().to_owned();
+                evidence.take(0, &event(SEALED, sealed(&id, &writer.seal().unwrap())));
+                path
+            })
+            .collect();
+        let between = dir.path().join("between");
+        std::fs::rename(&paths[0], &between).unwrap();
+        std::fs::rename(&paths[1], &paths[0]).unwrap();
+        std::fs::rename(&between, &paths[1]).unwrap();
+        assert!(hold(&paths[0], None, &evidence).is_err());
+        std::fs::rename(&paths[0], &between).unwrap();
+        std::fs::rename(&paths[1], &paths[0]).unwrap();
+        hold(&paths[0], None, &evidence).unwrap();
+        let other = Head { frames: 1, bytes: 1, digest: Digest::new([0; 32]) };
+        let id = paths[0].file_stem().unwrap().to_str().unwrap();
+        evidence.take(5, &event(RECOVERED, recovered(id, &other, 0)));
+        assert!(matches!(hold(&paths[0], None, &evidence), Err(HoldError::Contradiction { seq: 5 })));
+    }
+
+    #[test]
+    fn the_most_heads_committed_at_once_fit_into_an_event() {
+        let ids: Vec<String> = (0..COMMITTED_AT_ONCE).map(|n| format!("r-{n:026}")).collect();
+        let head = Head {
+            frames: 9_007_199_254_740_991,
+            bytes: 9_007_199_254_740_991,
+            digest: Digest::new([255; 32]),
+        };
+        let detail = committed(ids.iter().map(|id| (id.as_str(), head)));
+        assert!(
+            event(COMMITTED, detail).canonical(9_007_199_254_740_991).unwrap().len() < crate::log::MAX_EVENT
+        );
+    }
 }

@@ -1,7 +1,6 @@
 //! The decision: from a request to a permit or a denial that says what is missing.
-//! Never says yes where any step could not be made: the only road to a [`Permit`] is the last line of [`decide`].
+//! Never says yes where any step could not be made: a [`Permit`] is made in one place, after the guards and the grant rule.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::denial::{Cause, Denial};
 use crate::facts::Facts;
+use crate::lacking::lacking;
 use crate::names::{AccountName, OperatorName, RoleName};
 use crate::permit::Permit;
 use crate::request::Request;
@@ -31,9 +31,9 @@ pub fn decide(bundle: &Bundle, request: &Request<'_>) -> Decision {
     match bundle.rules().guard(&scene.facts) {
         Ok(()) => match scene.holding()? {
             Some((grant, rules)) => Ok(scene.permit(request, grant, rules)),
-            None => Err(scene.lacking(None)),
+            None => Err(lacking(&scene, None)),
         },
-        Err(No::Forbidden(rule)) => Err(scene.lacking(Some(rule))),
+        Err(No::Forbidden(rule)) => Err(lacking(&scene, Some(rule))),
         Err(No::Error(rule)) => Err(Denial::because(Cause::RuleError { rule })),
     }
 }
@@ -107,14 +107,17 @@ impl<'a> Scene<'a> {
 
     /// The grant that holds now and ends last, asked of the rules as well.
     fn holding(&self) -> Result<Option<(&'a Grant, Vec<String>)>, Denial> {
-        let mut met: Vec<&Grant> = Vec::new();
-        for grant in &self.grants {
-            if self.facts.missing(self.bundle, grant).is_empty() {
-                met.push(grant);
+        let mut best: Option<(&Grant, Timestamp)> = None;
+        for grant in self.grants.iter().filter(|grant| self.facts.missing(self.bundle, grant).is_empty()) {
+            let ends = self.facts.ends(grant);
+            if best.is_none_or(|(_, latest)| ends.is_none_or(|end| end > latest)) {
+                best = Some((grant, ends.unwrap_or(Timestamp::MAX)));
+            }
+            if ends.is_none() {
+                break;
             }
         }
-        let lasting = |grant: &&Grant| Reverse(self.facts.ends(grant).unwrap_or(Timestamp::MAX));
-        let Some(best) = met.into_iter().min_by_key(lasting) else { return Ok(None) };
+        let Some((best, _)) = best else { return Ok(None) };
         // The rule has the last word. That it should disagree with what was counted here is an error, and so a no.
         match self.bundle.rules().grant(self.bundle, best, &self.facts) {
             Ok(rules) => Ok(Some((best, rules))),

@@ -57,6 +57,7 @@ pub struct Writer {
     cipher: Cipher,
     head: Head,
     last: Stamp,
+    patience: Patience,
 }
 
 impl Writer {
@@ -91,7 +92,13 @@ impl Writer {
         let file = Arc::new(Durable::new(file, path));
         file.write(&[header, digest.bytes()].concat())?;
         let bytes = (header.len() + digest.bytes().len()) as u64;
-        Ok(Self { file, cipher, head: Head { frames: 0, bytes, digest }, last: Stamp::default() })
+        Ok(Self {
+            file,
+            cipher,
+            head: Head { frames: 0, bytes, digest },
+            last: Stamp::default(),
+            patience: Patience::default(),
+        })
     }
 
     /// Appends `payload`, in several frames if it is longer than [`MAX_PAYLOAD`]. When this returns the system has the bytes;
@@ -143,7 +150,7 @@ impl Writer {
                 let free = bench.buffer.get_mut(written..).unwrap_or_default();
                 let frame = Piece { stream, flags, seq: head.frames + 1, stamp: self.last, payload: piece };
                 let length = frame
-                    .encode(&self.cipher, &mut head, free, bench.compressor.as_mut())
+                    .encode(&self.cipher, &mut head, free, bench.compressor.as_mut(), &mut self.patience)
                     .ok_or_else(|| self.overflow())?;
                 written += length;
                 rest = later;
@@ -184,9 +191,10 @@ impl Piece<'_> {
         at: &mut Head,
         free: &mut [u8],
         compressor: Option<&mut Compressor<'static>>,
+        patience: &mut Patience,
     ) -> Option<usize> {
         let (head_bytes, body) = free.split_first_chunk_mut::<HEAD>()?;
-        let packed = compressor.and_then(|z| pack(z, self.payload, body));
+        let packed = compressor.and_then(|z| pack(z, self.payload, body, patience));
         let length = packed.unwrap_or(self.payload.len());
         let (payload, after) = body.split_at_mut_checked(length)?;
         if packed.is_none() {
@@ -212,15 +220,47 @@ impl Piece<'_> {
     }
 }
 
+/// How long compression is left alone after it did not help: encrypted or packed streams stay what they are.
+#[derive(Clone, Copy, Default)]
+struct Patience {
+    fruitless: u8,
+    pause: u8,
+}
+
+impl Patience {
+    /// The longest pause, in frames; a stream that becomes text is noticed after as many.
+    const LONGEST: u8 = 15;
+
+    /// Whether to try now.
+    fn tries(&mut self) -> bool {
+        let now = self.pause == 0;
+        self.pause = self.pause.saturating_sub(1);
+        now
+    }
+
+    fn learn(&mut self, helped: bool) {
+        self.fruitless = if helped { 0 } else { (self.fruitless * 2 + 1).min(Self::LONGEST) };
+        self.pause = self.fruitless;
+    }
+}
+
 /// Compresses `payload` into `to` and returns the length; `None` when it does not shrink enough to be worth it.
-fn pack(compressor: &mut Compressor<'static>, payload: &[u8], to: &mut [u8]) -> Option<usize> {
-    if payload.len() < WORTH_TRYING {
+fn pack(
+    compressor: &mut Compressor<'static>,
+    payload: &[u8],
+    to: &mut [u8],
+    patience: &mut Patience,
+) -> Option<usize> {
+    if payload.len() < WORTH_TRYING || !patience.tries() {
         return None;
     }
-    if let Some((tried, _)) = payload.split_at_checked(TRIED).filter(|(_, rest)| !rest.is_empty()) {
-        compress(compressor, tried, to)?;
-    }
-    compress(compressor, payload, to)
+    let tried = match payload.split_at_checked(TRIED) {
+        Some((first, rest)) if !rest.is_empty() => compress(compressor, first, to).is_some(),
+        _ => true,
+    };
+    let packed = if tried { compress(compressor, payload, to) } else { None };
+    patience.learn(packed.is_some());
+    packed
 }
 
 /// Compresses into less than fifteen sixteenths of the length of `from`, or not.

@@ -194,7 +194,7 @@ fn what_is_too_much_is_refused() {
     refused(&GRANT.replace("\"deploy\"", &roles.join(",")));
     let labels: Vec<String> = (0..33).map(|n| format!("l{n} = \"x\"")).collect();
     refused(&target(&format!("labels = {{ {} }}", labels.join(","))));
-    let globs: String = (0..=patterns::MOST_GLOBS)
+    let globs: String = (0..=super::patterns::MOST_GLOBS)
         .map(|n| GRANT.replace("\"g\"", &format!("\"g{n}\"")).replace("\"*\"", &format!("\"t{n}*\"")))
         .collect();
     assert!(refused(&globs).problem.contains("globs"));

@@ -37,7 +37,11 @@ impl Rules {
         let validator = Validator::new(guard_schema.clone());
         let mut special = Vec::new();
         for file in files {
-            for policy in read(file, &validator, known)? {
+            let set = parsed(file)?;
+            if special.len().saturating_add(set.num_of_policies()) > MOST_RULES {
+                return Err(whole(format_args!("has more than {MOST_RULES} rules"), "remove some"));
+            }
+            for policy in checked(file, &set, &validator, known)? {
                 let id = policy.id().to_string();
                 let place = Place { file, thing: &format!("rule \"{id}\"") };
                 if guards.add(policy).is_err() {
@@ -89,8 +93,8 @@ fn nouns() -> Result<Nouns, BundleError> {
     })
 }
 
-/// The rules of one file, in order, checked.
-fn read(file: &SourceFile, validator: &Validator, known: &dyn Known) -> Result<Vec<Policy>, BundleError> {
+/// The rules of one file as written.
+fn parsed(file: &SourceFile) -> Result<PolicySet, BundleError> {
     let place = Place { file, thing: &"a rule" };
     if let Some(at) = too_deep(&file.text) {
         let problem = format_args!("is nested more than {DEEPEST} deep or longer than {LONGEST_RULE} bytes");
@@ -109,11 +113,21 @@ fn read(file: &SourceFile, validator: &Validator, known: &dyn Known) -> Result<V
             "write out whom and what it is about instead of ?principal",
         ));
     }
-    let checked = validator.validate(&set, ValidationMode::Strict);
+    Ok(set)
+}
+
+/// The rules of one file, in order, held against the schema and the bundle.
+fn checked(
+    file: &SourceFile,
+    set: &PolicySet,
+    validator: &Validator,
+    known: &dyn Known,
+) -> Result<Vec<Policy>, BundleError> {
+    let validated = validator.validate(set, ValidationMode::Strict);
     let mut policies: Vec<(usize, Policy)> =
         set.policies().map(|policy| (number(policy), policy.clone())).collect();
     policies.sort_by_key(|(number, _)| *number);
-    policies.into_iter().map(|(number, policy)| one(file, number, &policy, &checked, known)).collect()
+    policies.into_iter().map(|(number, policy)| one(file, number, &policy, &validated, known)).collect()
 }
 
 /// One rule, under its `@id` or `file#n`.
@@ -121,7 +135,7 @@ fn one(
     file: &SourceFile,
     number: usize,
     policy: &Policy,
-    checked: &ValidationResult,
+    validated: &ValidationResult,
     known: &dyn Known,
 ) -> Result<Policy, BundleError> {
     let given = policy.annotation("id").filter(|id| !id.is_empty());
@@ -137,7 +151,7 @@ fn one(
         let remedy = "write a [[grant]] for what it should open, and keep rules for what is forbidden";
         return Err(place.wrong(at, "permits, and rules only forbid", remedy));
     }
-    complaint(policy, checked, &place, at.clone())?;
+    complaint(policy, validated, &place, at.clone())?;
     for literal in policy.entity_literals() {
         let name = literal.id().unescaped().to_owned();
         let there = match literal.type_name().to_string().as_str() {
@@ -157,13 +171,15 @@ fn one(
 /// something else than it says, forbids nothing while looking as if it did.
 fn complaint(
     policy: &Policy,
-    checked: &ValidationResult,
+    validated: &ValidationResult,
     place: &Place<'_>,
     at: Option<std::ops::Range<usize>>,
 ) -> Result<(), BundleError> {
-    let errors =
-        checked.validation_errors().filter(|error| error.policy_id() == policy.id()).map(ToString::to_string);
-    let warnings = checked
+    let errors = validated
+        .validation_errors()
+        .filter(|error| error.policy_id() == policy.id())
+        .map(ToString::to_string);
+    let warnings = validated
         .validation_warnings()
         .filter(|warning| warning.policy_id() == policy.id())
         .map(ToString::to_string);
