@@ -1,10 +1,11 @@
 //! The values of `bartizan.toml`, each read with its bounds, so that an error stands at the line it belongs to.
 //! It never accepts a number without its unit, and never rounds or wraps.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 /// Reads `20ms`, `120s`, `15m`, `8h`, `7d`: a whole number and one unit. `0s` is nothing; no unit is an error.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -109,10 +110,23 @@ struct Address(SocketAddr);
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        let wrong =
-            || D::Error::custom(format!("{text:?} is no address; write one such as \"127.0.0.1:2222\""));
-        text.parse().map(Self).map_err(|_| wrong())
+        d.deserialize_str(AddressVisitor)
+    }
+}
+
+/// Refuses inside the value, so that the error keeps the value's own line in a list over several.
+struct AddressVisitor;
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = Address;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as \"127.0.0.1:2222\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Address, E> {
+        let wrong = || E::custom(format!("{text:?} is no address; write one such as \"127.0.0.1:2222\""));
+        text.parse().map(Address).map_err(|_| wrong())
     }
 }
 
