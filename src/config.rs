@@ -11,8 +11,8 @@ use std::time::Duration;
 mod values;
 
 use values::{
-    banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels, max_connections,
-    recording_max, store_url,
+    address, banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels,
+    max_connections, recording_max, store_url,
 };
 
 pub use values::{duration, size};
@@ -164,6 +164,7 @@ pub enum Evidence {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address of `/healthz`, `/readyz` and `/metrics`; none by default.
+    #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
 }
 

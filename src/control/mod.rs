@@ -283,3 +283,6 @@ fn with_times(row: &impl Serialize, moments: &[&str]) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests;

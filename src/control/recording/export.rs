@@ -103,17 +103,17 @@ async fn jsonl<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble
 
 /// A frame's text where it is UTF-8 and its base64 where it is not, so that no byte is lost.
 fn frame_json(at: Duration, frame: &Frame) -> serde_json::Value {
-    let mut value = json!({
+    let (form, content) = match std::str::from_utf8(&frame.payload) {
+        Ok(text) => ("text", json!(text)),
+        Err(_) => ("base64", json!(BASE64.encode(&frame.payload))),
+    };
+    json!({
         "seq": frame.seq,
         "at": at.as_secs_f64(),
         "time": jiff::Timestamp::from_nanosecond(i128::from(frame.stamp.wall_ns)).ok(),
         "stream": frame.stream.name(),
-    });
-    match std::str::from_utf8(&frame.payload) {
-        Ok(text) => value["text"] = json!(text),
-        Err(_) => value["base64"] = json!(BASE64.encode(&frame.payload)),
-    }
-    value
+        form: content,
+    })
 }
 
 async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> Result<(), Trouble> {
