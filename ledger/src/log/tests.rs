@@ -142,6 +142,44 @@ fn the_log_is_continued_and_every_checkpoint_stays_consistent() {
 }
 
 #[test]
+fn opening_tells_whether_it_began_the_log_and_what_no_signature_vouched_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    assert!(log.is_new());
+    log.append(&event(0)).unwrap();
+    log.checkpoint().unwrap();
+    log.append(&event(1)).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let log = open(dir.path()).unwrap();
+    assert_eq!((log.is_new(), log.unsigned_at_open(), log.size()), (false, 1, 2));
+}
+
+#[test]
+fn two_checkpoints_of_one_size_and_two_roots_are_never_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = filled(dir.path(), 3, 3);
+    let other = Checkpoint { root: merkle::leaf(b"another"), ..made[0].clone() };
+    let note = other.sign(signer(1).as_ref()).unwrap();
+    let mut text = fs::read_to_string(history(dir.path())).unwrap();
+    text.push_str(&note);
+    fs::write(history(dir.path()), text).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::Different { signed: 3 })));
+    assert!(matches!(broken(check(dir.path())).why, Why::Root { .. }));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 1, 1);
+    fs::remove_file(newest(dir.path())).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(newest(dir.path())).status().unwrap();
+    assert!(made.success());
+    assert!(matches!(check(dir.path()), Err(VerifyError::Io { .. })));
+    assert!(matches!(open(dir.path()), Err(OpenError::Io { .. })));
+}
+
+#[test]
 fn the_log_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path()).unwrap();
