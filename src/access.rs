@@ -9,14 +9,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName, Permit, Request,
-    RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName,
+    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
 use crate::login::Authenticated;
 use crate::store::{BundleFile, DeviceState, Store, StoreError};
+
+/// Older than any demand for freshness.
+const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A bundle that cannot be read, checked or stored. The one in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,9 @@ pub enum AccessError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// A target's host key cannot be read.
-    #[error("target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints")]
+    #[error(
+        "target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints"
+    )]
     HostKey {
         /// The target.
         target: TargetName,
@@ -35,7 +40,9 @@ pub enum AccessError {
         why: ssh_key::Error,
     },
     /// A range where single addresses are needed.
-    #[error("target {target}: source {from} is a range; name the single addresses the target sees the bastion come from")]
+    #[error(
+        "target {target}: source {from} is a range; name the single addresses the target sees the bastion come from"
+    )]
     Source {
         /// The target.
         target: TargetName,
@@ -84,7 +91,12 @@ impl Access {
     ///
     /// # Errors
     /// What is wrong with it; nothing has changed then.
-    pub async fn apply(&self, bastion: &Bastion, files: Vec<SourceFile>, by: &str) -> Result<u64, AccessError> {
+    pub async fn apply(
+        &self,
+        bastion: &Bastion,
+        files: Vec<SourceFile>,
+        by: &str,
+    ) -> Result<u64, AccessError> {
         let bundle = checked(&files)?;
         let stored: Vec<BundleFile> =
             files.into_iter().map(|file| BundleFile { name: file.name, content: file.text }).collect();
@@ -104,8 +116,11 @@ fn checked(files: &[SourceFile]) -> Result<Bundle, AccessError> {
     for target in bundle.targets() {
         for (what, keys) in [("host_keys", target.host_keys()), ("host_ca", target.host_ca())] {
             for key in keys {
-                ssh_key::PublicKey::from_openssh(key)
-                    .map_err(|why| AccessError::HostKey { target: target.name().clone(), what, why })?;
+                ssh_key::PublicKey::from_openssh(key).map_err(|why| AccessError::HostKey {
+                    target: target.name().clone(),
+                    what,
+                    why,
+                })?;
             }
         }
         for source in target.source() {
@@ -150,10 +165,13 @@ pub enum Refused {
 }
 
 impl Wanted {
-    /// What the operator of this connection asks for; target and account come from the login name.
-    pub fn new(authenticated: Arc<Authenticated>, asked: Asked) -> Self {
-        let name = authenticated.login_name();
-        let (target, account) = (name.target.clone(), name.account.clone());
+    /// What this operator asks for, on this account of this target.
+    pub fn new(
+        authenticated: Arc<Authenticated>,
+        target: Option<TargetName>,
+        account: Option<AccountName>,
+        asked: Asked,
+    ) -> Self {
         Self { authenticated, target, account, asked }
     }
 
@@ -162,7 +180,10 @@ impl Wanted {
         let mut event = named(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
-        event.detail.insert("kind".into(), kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into());
+        event.detail.insert(
+            "kind".into(),
+            kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into(),
+        );
         event
     }
 }
@@ -190,7 +211,12 @@ pub async fn permit(
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
     match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
-        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit, at: moment.asked }),
+        Ok(permit) => Ok(Permitted {
+            authenticated: wanted.authenticated,
+            asked: wanted.asked,
+            permit,
+            at: moment.asked,
+        }),
         Err(refused) => Err((wanted, refused)),
     }
 }
@@ -209,7 +235,8 @@ pub async fn decide(
 ) -> Result<Permit, Refused> {
     let bundle = bastion.access.bundle();
     let standing = Standing::read(bastion, &bundle, authenticated).await?;
-    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or_default();
+    // A proof from the future means that the clock was set back: such a proof counts as stale.
+    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
     let factors: Vec<Held> =
         authenticated.factors().iter().map(|&(factor, at)| Held { factor, age: age(at) }).collect();
     let request = Request {
@@ -251,15 +278,23 @@ struct Standing {
 }
 
 impl Standing {
-    async fn read(bastion: &Bastion, bundle: &Bundle, authenticated: &Authenticated) -> Result<Self, StoreError> {
+    async fn read(
+        bastion: &Bastion,
+        bundle: &Bundle,
+        authenticated: &Authenticated,
+    ) -> Result<Self, StoreError> {
         let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
         let device = match authenticated.device() {
             Some(name) => device_now(bastion, authenticated, name).await?,
             None => None,
         };
         Ok(match person {
-            Some(person) => Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device },
-            None => Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None },
+            Some(person) => {
+                Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device }
+            }
+            None => {
+                Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None }
+            }
         })
     }
 }

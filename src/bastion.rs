@@ -109,7 +109,8 @@ fn make_folder(folder: &std::path::Path) -> Result<(), OpenError> {
 /// This machine's name, as it stands in every entry of the log.
 fn node_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
+    let clean: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
     if clean.is_empty() { "bastion".into() } else { clean }
 }
 

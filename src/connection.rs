@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
-use crate::live::{Connection, Cut, Cutter, Session};
+use crate::live::{Connection, Cut, Cutter, Route, Session};
 use crate::login::{Attempt, Authenticated};
 use crate::recording::Place;
 use crate::refusal::Refusal;
@@ -78,12 +79,39 @@ pub async fn enter(
         tracing::error!(%why, "a login was refused because it cannot be logged");
         return None;
     }
-    let connection = bastion.live.enter(authenticated, peer, cutter);
+    let name = authenticated.login_name();
+    let route = Route { target: name.target.clone(), account: name.account.clone() };
+    let connection = bastion.live.enter(authenticated, peer, cutter, route);
     if access::may_stay(bastion, &connection.authenticated).await {
         return Some(connection);
     }
     bastion.live.leave(&connection);
     None
+}
+
+/// A connection inside a connection (`ssh -J`): it rests on the outer one's login, and goes where its host and user say.
+///
+/// `None` when the outer login no longer holds.
+pub async fn enter_inner(
+    bastion: &Arc<Bastion>,
+    outer: &Connection,
+    route: Route,
+    cutter: Cutter,
+) -> Option<Arc<Connection>> {
+    let connection = bastion.live.enter(outer.authenticated.clone(), outer.peer, cutter, route);
+    if outer.cutter.why().is_none() && access::may_stay(bastion, &connection.authenticated).await {
+        return Some(connection);
+    }
+    bastion.live.leave(&connection);
+    None
+}
+
+/// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.
+pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
+    tokio::select! {
+        () = connection.idle(limit) => connection.cutter.cut(Cut::Idle),
+        () = connection.cutter.closed() => {}
+    }
 }
 
 /// The session this channel belongs to, and its place in it; the first permit opens the session.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{AccountName, ChannelKind, TargetName};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
@@ -85,6 +85,11 @@ impl Cutter {
         });
     }
 
+    /// Returns once the connection has ended.
+    pub async fn closed(&self) {
+        self.kill.cancelled().await;
+    }
+
     /// Cancelled when the relays are to stop.
     pub fn ending(&self) -> &CancellationToken {
         &self.ending
@@ -105,8 +110,21 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Ends it.
     pub cutter: Cutter,
+    /// Where its channels go.
+    pub route: Route,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
+    /// Channels and inner connections it carries now.
+    busy: watch::Sender<usize>,
+}
+
+/// Where the channels of a connection go: as the login name says, or, inside a jump, as the inner host and user say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The target; none when none was named.
+    pub target: Option<TargetName>,
+    /// The login name on it; none asks for the target's default.
+    pub account: Option<AccountName>,
 }
 
 /// A connection's span to one account of one target.
@@ -169,10 +187,24 @@ pub struct Live {
 
 impl Live {
     /// A login is finished: from now on the connection can be cut.
-    pub fn enter(&self, authenticated: Arc<Authenticated>, peer: SocketAddr, cutter: Cutter) -> Arc<Connection> {
+    pub fn enter(
+        &self,
+        authenticated: Arc<Authenticated>,
+        peer: SocketAddr,
+        cutter: Cutter,
+        route: Route,
+    ) -> Arc<Connection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
-        let connection = Arc::new(Connection { authenticated, peer, cutter, number, session });
+        let connection = Arc::new(Connection {
+            authenticated,
+            peer,
+            cutter,
+            route,
+            number,
+            session,
+            busy: watch::Sender::new(0),
+        });
         lock(&self.connections).insert(number, connection.clone());
         connection
     }
@@ -256,6 +288,25 @@ impl Connection {
         session.clone()
     }
 
+    /// Counts a channel or an inner connection until the guard is dropped.
+    pub fn carry(self: &Arc<Self>) -> Carried {
+        self.busy.send_modify(|busy| *busy += 1);
+        Carried { connection: self.clone() }
+    }
+
+    /// Returns once nothing has been carried for `limit`.
+    pub async fn idle(&self, limit: Duration) {
+        let mut busy = self.busy.subscribe();
+        loop {
+            if busy.wait_for(|busy| *busy == 0).await.is_err() {
+                return;
+            }
+            if tokio::time::timeout(limit, busy.wait_for(|busy| *busy > 0)).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The session, when one was opened.
     pub fn opened_session(&self) -> Option<Arc<Session>> {
         lock(&self.session).clone()
@@ -337,6 +388,18 @@ impl Session {
     pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
         lock(&self.channels).insert(recording.clone(), (kind, asked));
         Open { session: self.clone(), recording }
+    }
+}
+
+/// Something that a connection carries; dropped when it ends.
+#[derive(Debug)]
+pub struct Carried {
+    connection: Arc<Connection>,
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.connection.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::audit::Outcome;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
-use crate::live::{Connection, Cut, Open, Session};
+use crate::live::{Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits};
@@ -30,7 +30,13 @@ const TARGET_GONE: &str = "the target's connection ended";
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
-pub async fn run(bastion: Arc<Bastion>, connection: Arc<Connection>, asked: Asked, mut ingress: impl Ingress) {
+pub async fn run(
+    bastion: Arc<Bastion>,
+    connection: Arc<Connection>,
+    asked: Asked,
+    mut ingress: impl Ingress,
+) {
+    let _carried = connection.carry();
     if let Err(refusal) = story(&bastion, &connection, asked, &mut ingress).await {
         ingress.accept().await;
         ingress.dismiss(&refusal.line()).await;
@@ -45,11 +51,14 @@ async fn story(
     ingress: &mut impl Ingress,
 ) -> Result<(), Refusal> {
     let generation = bastion.live.generation();
-    let wanted = Wanted::new(connection.authenticated.clone(), asked);
+    let Route { target, account } = connection.route.clone();
+    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
     let permitted = permit(bastion, connection, wanted).await?;
-    let (session, place) =
-        connection::session(bastion, connection, &permitted).await.map_err(|why| unrecorded(bastion, &why))?;
-    let recorded = recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
+    let (session, place) = connection::session(bastion, connection, &permitted)
+        .await
+        .map_err(|why| unrecorded(bastion, &why))?;
+    let recorded =
+        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
     let _open = listed(&session, &recorded);
     let recorded = settled(bastion, &session, generation, recorded).await?;
     let mut connected = match target::connect(bastion, recorded).await {

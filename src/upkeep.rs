@@ -88,6 +88,9 @@ pub async fn forget(bastion: Arc<Bastion>) {
         if let Err(why) = bastion.store.forget_before(before).await {
             tracing::warn!(%why, "old codes were not forgotten");
         }
+        if let Err(why) = bastion.store.forget_sources(bastion.clock.unix_ms()).await {
+            tracing::warn!(%why, "old failures of sources were not forgotten");
+        }
     }
 }
 

@@ -159,9 +159,9 @@ impl Plan {
                  default_account = \"{ACCOUNT}\"\n"
             );
         }
-        if self.grants {
-            let granted: Vec<String> =
-                self.targets.iter().filter(|t| t.granted).map(|t| format!("\"{}\"", t.name)).collect();
+        let granted: Vec<String> =
+            self.targets.iter().filter(|t| t.granted).map(|t| format!("\"{}\"", t.name)).collect();
+        if self.grants && !granted.is_empty() {
             let _ = write!(
                 text,
                 "\n[[grant]]\nname = \"ops\"\nroles = [\"ops\"]\ntargets = [{}]\naccounts = [\"{ACCOUNT}\"]\n\

@@ -27,6 +27,17 @@ fn a_command_keeps_its_status_its_signal_and_its_streams() {
 }
 
 #[test]
+fn a_status_that_comes_after_the_end_of_output_still_arrives() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    let line = "echo out; exec >&- 2>&-; sleep 0.5; exit 7";
+    // On a shared connection the client closes a channel as soon as it has nothing to send and sees the end of output.
+    for ran in [ana.ssh("db1", line), ana.share("db1").command(line).output().unwrap()] {
+        assert_eq!((ran.status.code(), &ran.stdout[..]), (Some(7), &b"out\n"[..]), "{ran:?}");
+    }
+}
+
+#[test]
 fn input_reaches_the_command_and_ends_when_the_client_says_so() {
     let rig = Rig::new().operator("ana").target("db1").start();
     let file = rig.path("input");

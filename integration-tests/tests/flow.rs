@@ -119,7 +119,10 @@ fn a_stalled_channel_does_not_hold_up_its_siblings() {
         let mut said = String::new();
         echo.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(said.split(' ').next(), Some(sent.join().unwrap().1.as_str()));
-        assert!(ended("a sibling", &mut echo, Duration::from_secs(20)).success());
+        let status = ended("a sibling", &mut echo, Duration::from_secs(20));
+        let mut told = String::new();
+        echo.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(status.success(), "{status}: {told}");
     }
     for child in [&mut down, &mut up] {
         child.kill().unwrap();
@@ -136,7 +139,7 @@ fn two_hundred_commands_on_one_connection_leave_nothing_open() {
     let before = rig.server().descriptors();
     for n in 0..200 {
         let ran = shared.command(&format!("echo {n}")).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{n}\n"));
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{n}\n"), "{ran:?}");
     }
     assert_bounded(&rig);
     until("descriptors to be given back", DEADLINE, || {

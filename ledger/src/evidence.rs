@@ -54,7 +54,7 @@ pub struct Said {
     pub committed: Option<Head>,
     /// The head at its end.
     pub end: Option<End>,
-    /// A place where the log contradicts itself: a second end, or a head that goes back.
+    /// A place where the log contradicts itself: two ends, two heads at one frame, or frames after the end.
     pub contradiction: Option<u64>,
 }
 
@@ -194,14 +194,15 @@ pub fn hold(path: &Path, key: Option<&[u8; 32]>, evidence: &Evidence) -> Result<
 }
 
 impl Said {
+    /// Takes a committed head in. One that is behind what is known says nothing new: heads are collected and logged by different
+    /// hands, so a commit may land after a later one or after the seal.
     fn commit(&mut self, seq: u64, head: Head) {
         self.seq = seq;
-        let before = self.end.as_ref().map(End::head).or(self.committed.as_ref());
-        if before.is_some_and(|before| {
-            before.frames > head.frames || (before.frames == head.frames && *before != head)
-        }) {
+        let (end, before) = (self.end.as_ref().map(End::head), self.committed.as_ref());
+        let differs = |known: &Head| known.frames == head.frames && *known != head;
+        if end.is_some_and(|end| end.frames < head.frames || differs(end)) || before.is_some_and(differs) {
             self.contradiction.get_or_insert(seq);
-        } else {
+        } else if before.is_none_or(|before| before.frames < head.frames) {
             self.committed = Some(head);
         }
     }
@@ -305,6 +306,29 @@ mod tests {
         let id = paths[0].file_stem().unwrap().to_str().unwrap();
         evidence.take(5, &event(RECOVERED, recovered(id, &other, 0)));
         assert!(matches!(hold(&paths[0], None, &evidence), Err(HoldError::Contradiction { seq: 5 })));
+    }
+
+    #[test]
+    fn a_commit_that_lands_late_is_no_contradiction_and_a_different_one_is() {
+        let head = |frames, byte| Head { frames, bytes: frames * 100, digest: Digest::new([byte; 32]) };
+        let mut evidence = Evidence::new();
+        evidence.take(0, &event(COMMITTED, committed([("r-1", head(5, 5))])));
+        evidence.take(1, &event(COMMITTED, committed([("r-1", head(3, 3))])));
+        evidence.take(2, &event(SEALED, sealed("r-1", &head(9, 9))));
+        evidence.take(3, &event(COMMITTED, committed([("r-1", head(7, 7))])));
+        evidence.take(4, &event(SEALED, sealed("r-1", &head(9, 9))));
+        let said = evidence.of("r-1").unwrap();
+        assert_eq!((said.committed, said.contradiction), (Some(head(7, 7)), None));
+        evidence.take(5, &event(COMMITTED, committed([("r-1", head(10, 1))])));
+        assert_eq!(evidence.of("r-1").unwrap().contradiction, Some(5));
+        for odd in [committed([("r-2", head(7, 1))]), sealed("r-2", &head(9, 1))] {
+            let kind = if odd.contains_key("heads") { COMMITTED } else { SEALED };
+            let mut evidence = Evidence::new();
+            evidence.take(0, &event(COMMITTED, committed([("r-2", head(7, 7))])));
+            evidence.take(1, &event(SEALED, sealed("r-2", &head(9, 9))));
+            evidence.take(2, &event(kind, odd));
+            assert_eq!(evidence.of("r-2").unwrap().contradiction, Some(2));
+        }
     }
 
     #[test]

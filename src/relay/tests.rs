@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::channel::Gone;
+use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::recording::Unrecorded;
 
 /// A leg of memory: says what it is given to say, and keeps what it is told.
@@ -126,8 +126,15 @@ fn unlimited() -> Limits {
 #[tokio::test]
 async fn everything_arrives_in_order_and_the_end_is_told() {
     let mut operator = leg([FromOperator::Data(Bytes::from_static(b"in")), FromOperator::Eof], true);
-    let mut target =
-        leg([data("out"), FromTarget::Stderr(Bytes::from_static(b"err")), FromTarget::ExitStatus(3), FromTarget::Close], true);
+    let mut target = leg(
+        [
+            data("out"),
+            FromTarget::Stderr(Bytes::from_static(b"err")),
+            FromTarget::ExitStatus(3),
+            FromTarget::Close,
+        ],
+        true,
+    );
     let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
     assert!(matches!(ended, Ended::Finished { status: Some(3), signal: None }), "{ended:?}");
     assert_eq!(operator.told.items.len(), 3);
@@ -172,6 +179,7 @@ async fn a_silent_terminal_ends_and_a_target_that_does_not_close_is_not_waited_f
     let limits = Limits { cut: CancellationToken::new(), idle: Some(Duration::from_secs(3600)) };
     let ended = run(&mut leg([], true), &mut leg([], true), &Taken::new(9), &limits).await;
     assert!(matches!(ended, Ended::Idle), "{ended:?}");
-    let ended = run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
+    let ended =
+        run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
     assert!(matches!(ended, Ended::OperatorGone), "{ended:?}");
 }

@@ -83,13 +83,35 @@ impl Channels {
         true
     }
 
+    /// Takes a channel that is to carry a connection of its own; `None` when there are too many.
+    pub(super) fn carry(&mut self, channel: Channel<Msg>) -> Option<(Arc<Inlet>, ChannelWriteHalf<Msg>)> {
+        let id = channel.id();
+        if !self.open(channel) {
+            return None;
+        }
+        let slot = self.slots.get_mut(&id)?;
+        Some((slot.inlet.clone(), slot.waiting.take()?.half))
+    }
+
+    /// Cancelled when the connection ends.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
     /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
     /// more than the bounds allow.
-    pub(super) fn begin(&mut self, channel: ChannelId, start: Start, handle: Handle) -> Option<(Asked, Operator)> {
+    pub(super) fn begin(
+        &mut self,
+        channel: ChannelId,
+        start: Start,
+        handle: Handle,
+    ) -> Option<(Asked, Operator)> {
         let within = match &start {
             Start::Shell => true,
             Start::Exec(command) => command.len() <= COMMAND,
-            Start::Subsystem(name) => name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic()),
+            Start::Subsystem(name) => {
+                name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic())
+            }
         };
         let slot = self.slots.get_mut(&channel)?;
         if !within {
@@ -102,7 +124,13 @@ impl Channels {
     }
 
     /// Keeps the terminal asked for; `false` when it is too late, the second, or out of bounds.
-    pub(super) fn terminal(&mut self, channel: ChannelId, term: &str, size: Size, modes: Vec<(u8, u32)>) -> bool {
+    pub(super) fn terminal(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        size: Size,
+        modes: Vec<(u8, u32)>,
+    ) -> bool {
         let Some(waiting) = self.waiting(channel) else { return false };
         let within = term.len() <= TERM && term.bytes().all(|byte| byte.is_ascii_graphic());
         if !within || waiting.terminal.is_some() {
@@ -192,7 +220,8 @@ impl Channels {
 fn allowed(name: &str) -> bool {
     matches!(name, "LANG" | "TERM" | "COLORTERM" | "GIT_PROTOCOL")
         || name.strip_prefix("LC_").is_some_and(|rest| {
-            (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            (1..=32).contains(&rest.len())
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         })
 }
 

@@ -4,16 +4,21 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use policy::TargetName;
 use russh::keys::{Certificate, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
 use ssh_key::Algorithm;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
+use super::door::{Door, Entrance};
 use super::flow::Pace;
-use super::listener::{Place, Places};
+use super::inner::{self, Arriving, Jump, Names, Outer};
+use super::listener::Place;
 use super::remediation::Remediation;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
@@ -28,52 +33,11 @@ const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
 const ANSWER: usize = 1024;
 
-/// What all connections of the door share.
-pub(super) struct Door {
-    bastion: Arc<Bastion>,
-    places: Arc<Places>,
-}
-
-impl Door {
-    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default() }
-    }
-
-    pub(super) fn bastion(&self) -> &Arc<Bastion> {
-        &self.bastion
-    }
-
-    /// A place for a new connection, while there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
-    }
-}
-
-/// What the listener keeps of a connection while the handler is russh's.
-pub(super) struct Entrance {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    handle: Arc<OnceLock<Handle>>,
-    /// Cancelled when the login is finished.
-    pub(super) logged_in: CancellationToken,
-}
-
-impl Entrance {
-    /// Hands over russh's handle, which exists only once the handler is given away.
-    pub(super) fn give(&self, handle: Handle) {
-        let _ = self.handle.set(handle);
-    }
-
-    /// The login took too long: logged, then the caller ends the connection.
-    pub(super) async fn overdue(&self) {
-        connection::overdue(&self.bastion, self.peer).await;
-    }
-}
-
-enum Phase {
+pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
     Login(Box<Attempt>),
+    /// Inside a jump: the login is done, the account has not come yet.
+    Arriving(Box<Arriving>),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
     /// `Authenticated`.
@@ -90,7 +54,16 @@ pub(super) struct Handler {
     handle: Arc<OnceLock<Handle>>,
     kill: CancellationToken,
     logged_in: CancellationToken,
-    place: Place,
+    /// Inside a jump the outer connection's place is enough.
+    place: Option<Place>,
+    /// None inside a jump: from there no further jump leads on.
+    names: Option<Arc<Names>>,
+}
+
+impl Phase {
+    pub(super) fn remediation(text: String, kill: CancellationToken) -> Self {
+        Self::Remediation(Remediation::new(text, kill))
+    }
 }
 
 impl Handler {
@@ -101,14 +74,29 @@ impl Handler {
         pace: Arc<Pace>,
         place: Place,
     ) -> (Self, Entrance) {
-        let bastion = door.bastion.clone();
+        let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
-        let entrance =
-            Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
+        let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place }, entrance)
+        let (place, names) = (Some(place), Some(door.names().clone()));
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names }, entrance)
+    }
+
+    /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
+    pub(super) fn inner(
+        bastion: Arc<Bastion>,
+        peer: SocketAddr,
+        kill: CancellationToken,
+        pace: Arc<Pace>,
+        arriving: Arriving,
+    ) -> (Self, CancellationToken) {
+        let logged_in = CancellationToken::new();
+        let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let phase = Phase::Arriving(Box::new(arriving));
+        let (handle, token) = (Arc::default(), logged_in.clone());
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None }, token)
     }
 
     /// Carries out what the login answered, after it is logged.
@@ -148,6 +136,7 @@ impl Handler {
             self.phase = Phase::Ended;
             return Auth::reject();
         };
+        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
         self.phase = Phase::Open(connection);
         self.finished();
         Auth::Accept
@@ -157,14 +146,16 @@ impl Handler {
         if let Phase::Login(attempt) = &self.phase {
             connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
         }
-        self.phase = Phase::Remediation(Remediation::new(remediation.text(), self.kill.clone()));
+        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
         self.finished();
         Auth::Accept
     }
 
     fn finished(&mut self) {
         self.logged_in.cancel();
-        self.place.authenticated();
+        if let Some(place) = &mut self.place {
+            place.authenticated();
+        }
     }
 
     fn disconnect(&mut self, text: String) {
@@ -198,7 +189,7 @@ impl Handler {
                 }
                 Ok(())
             }
-            Phase::Login(_) | Phase::Ended => session.channel_failure(channel),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => session.channel_failure(channel),
         }
     }
 
@@ -206,7 +197,20 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::Login(_) | Phase::Ended => false,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
+        }
+    }
+
+    /// What a jump from here rests on; `None` where none leads on.
+    fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
+        let names = self.names.clone()?;
+        match &mut self.phase {
+            Phase::Open(connection) => Some((names, Outer::Open(connection.clone()))),
+            Phase::Remediation(told) => {
+                let text = told.text().to_owned();
+                told.told_elsewhere().then_some((names, Outer::Remediation(text)))
+            }
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
         }
     }
 }
@@ -247,11 +251,19 @@ impl russh::server::Handler for Handler {
         Ok(self.bastion.config.ssh.banner.clone())
     }
 
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        Ok(Auth::reject())
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
+        let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
+        let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
+        self.phase = phase;
+        self.finished();
+        Ok(Auth::Accept)
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -265,8 +277,10 @@ impl russh::server::Handler for Handler {
         self.proved(user, key.public_key, key.algorithm).await
     }
 
-    async fn auth_openssh_certificate(&mut self, _: &str, _: &Certificate) -> Result<Auth, russh::Error> {
-        Ok(Auth::reject())
+    async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, russh::Error> {
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = attempt.certified(user);
+        Ok(self.answer(answer).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -302,11 +316,41 @@ impl russh::server::Handler for Handler {
         Ok(())
     }
 
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // The dropped reply refuses what is no name: an address with a colon, a path, anything over long.
+        let Ok(name) = TargetName::parse(host) else { return Ok(()) };
+        let Some((names, outer)) = self.jump_from() else { return Ok(()) };
+        let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
+        let (gone, peer) = (self.channels.gone().clone(), self.peer);
+        reply.accept().await;
+        tokio::spawn(inner::serve(
+            self.bastion.clone(),
+            names,
+            Jump { outer, name, inlet, half, gone, peer },
+        ));
+        Ok(())
+    }
+
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
         Ok(self.channels.data(channel, data)?)
     }
 
-    async fn extended_data(&mut self, channel: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
         Ok(self.channels.forget(channel, data.len())?)
     }
@@ -362,11 +406,21 @@ impl russh::server::Handler for Handler {
         self.begin(channel, Start::Shell, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Exec(bytes::Bytes::copy_from_slice(data)), session)
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Subsystem(name.to_owned()), session)
     }
 
@@ -398,14 +452,23 @@ impl russh::server::Handler for Handler {
         session.channel_failure(channel)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
         session.channel_failure(channel)?;
         Ok(false)
     }
 }
 
 impl Handler {
-    async fn proved(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Result<Auth, russh::Error> {
+    async fn proved(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        algorithm: &Algorithm,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         let answer = attempt.proved(user, key, algorithm).await;
         Ok(self.answer(answer).await)
@@ -424,7 +487,7 @@ impl Drop for Handler {
             Phase::Login(attempt) => {
                 tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
             }
-            Phase::Remediation(_) | Phase::Ended => {}
+            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Ended => {}
         }
     }
 }

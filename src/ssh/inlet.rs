@@ -2,13 +2,15 @@
 //! Never waits on the side of the callbacks, for russh has one loop for all channels; its bound is kept by `flow`.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::channel::{FromOperator, SMALL, Source};
 
@@ -122,11 +124,31 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 pub(super) struct FromInlet {
     inlet: Arc<Inlet>,
     gone: CancellationToken,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl FromInlet {
     pub(super) fn new(inlet: Arc<Inlet>, gone: CancellationToken) -> Self {
-        Self { inlet, gone }
+        let ended = Box::pin(gone.clone().cancelled_owned());
+        Self { inlet, gone, ended }
+    }
+
+    /// [`Source::next`] for those who poll.
+    pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<FromOperator>> {
+        if self.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.inlet.poll_next(context).map(Some)
+    }
+
+    /// An error once the connection has ended.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.ended.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the outer connection ended"))
+            }
+            Poll::Pending => Ok(()),
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::algorithms;
+use super::door::Door;
 use super::flow::{Pace, WINDOW};
-use super::handler::{Door, Handler};
+use super::handler::Handler;
 use super::stream::OperatorStream;
 use crate::bastion::Bastion;
 
@@ -93,7 +94,13 @@ pub async fn serve(
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, door.clone(), settings.clone(), stop.drain.clone(), tracker.clone()));
+        accepting.spawn(accept(
+            listener,
+            door.clone(),
+            settings.clone(),
+            stop.drain.clone(),
+            tracker.clone(),
+        ));
     }
     while accepting.join_next().await.is_some() {}
     drain(&bastion, &tracker, &stop.now).await;
@@ -114,7 +121,7 @@ struct Settings {
 
 impl Settings {
     fn new(bastion: &Bastion) -> Result<Self, ServeError> {
-        let config = Arc::new(protocol(bastion)?);
+        let config = Arc::new(protocol(bastion, &bastion.config.ssh.names, CERTIFIED)?);
         Ok(Self { current: Mutex::new((bastion.clock.monotonic(), config)) })
     }
 
@@ -122,7 +129,7 @@ impl Settings {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = bastion.clock.monotonic();
         if now.saturating_sub(current.0) > RENEWED {
-            match protocol(bastion) {
+            match protocol(bastion, &bastion.config.ssh.names, CERTIFIED) {
                 Ok(config) => *current = (now, Arc::new(config)),
                 Err(why) => tracing::error!(%why, "the host certificates were not renewed"),
             }
@@ -132,13 +139,14 @@ impl Settings {
 }
 
 /// russh's settings; what they do and do not do is told in `docs/decisions/`.
-fn protocol(bastion: &Bastion) -> Result<Config, ServeError> {
-    let names = &bastion.config.ssh.names;
+///
+/// `names` are those that the host certificates are made for, valid for `certified` seconds.
+pub(super) fn protocol(bastion: &Bastion, names: &[String], certified: u64) -> Result<Config, ServeError> {
     let now = u64::try_from(bastion.clock.now().as_second()).unwrap_or(0);
     let certificates = if names.is_empty() {
         Vec::new()
     } else {
-        bastion.keys.host_certificate(names, now.saturating_sub(CLOCKS_APART), now + CERTIFIED)?
+        bastion.keys.host_certificate(names, now.saturating_sub(CLOCKS_APART), now + certified)?
     };
     Ok(Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Bartizan")),
@@ -199,7 +207,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let grace = door.bastion().config.ssh.login_grace;
     let kill = CancellationToken::new();
     let pace = Arc::new(Pace::default());
-    let stream = OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
+    let stream =
+        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
     let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place);
     let deadline = entrance.logged_in.clone();
     let started = timeout(grace, server::run_stream(config, stream, handler)).await;
@@ -222,7 +231,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     kill.cancel();
 }
 
-async fn overdue(grace: Duration, logged_in: &CancellationToken) {
+pub(super) async fn overdue(grace: Duration, logged_in: &CancellationToken) {
     tokio::select! {
         () = sleep(grace) => {}
         () = logged_in.cancelled() => std::future::pending().await,
@@ -238,7 +247,9 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
     }
     bastion.live.stop_all();
     if timeout(SEALING, tracker.wait()).await.is_err() {
-        tracing::warn!("connections remain after the time to end; their recordings are recovered at the next start");
+        tracing::warn!(
+            "connections remain after the time to end; their recordings are recovered at the next start"
+        );
     }
 }
 

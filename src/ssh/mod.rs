@@ -3,9 +3,11 @@
 
 mod algorithms;
 mod channels;
+mod door;
 mod flow;
 mod handler;
 mod inlet;
+mod inner;
 mod listener;
 mod outlet;
 mod remediation;

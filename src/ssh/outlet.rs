@@ -31,7 +31,12 @@ pub(super) struct Outlet {
 }
 
 impl Operator {
-    pub(super) fn new(from: FromInlet, half: ChannelWriteHalf<Msg>, handle: Handle, gone: CancellationToken) -> Self {
+    pub(super) fn new(
+        from: FromInlet,
+        half: ChannelWriteHalf<Msg>,
+        handle: Handle,
+        gone: CancellationToken,
+    ) -> Self {
         Self { from, to: Outlet { half, handle, gone } }
     }
 }

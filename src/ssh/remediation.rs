@@ -31,6 +31,18 @@ impl Remediation {
         Self { text, left: CHANNELS }
     }
 
+    /// What is said.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Counts a channel that is told elsewhere, inside a jump; `false` when there were enough.
+    pub(super) fn told_elsewhere(&mut self) -> bool {
+        let room = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        room
+    }
+
     /// Whether another channel would still be told.
     pub(super) fn has_room(&self) -> bool {
         self.left > 0

@@ -1,0 +1,196 @@
+//! The server inside `ssh -J`: a name asked for by `direct-tcpip` gets an SSH server of ours, never a socket to anywhere.
+//! Never tells whether a name is registered: every well-formed one gets the same server with a certificate for that name.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use policy::{AccountName, TargetName};
+use russh::ChannelWriteHalf;
+use russh::server::{self, Config, Msg};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::flow::Pace;
+use super::handler::{Handler, Phase};
+use super::inlet::{FromInlet, Inlet};
+use super::listener::{ServeError, protocol};
+use super::stream::OperatorStream;
+use crate::bastion::Bastion;
+use crate::channel::{FromOperator, Source as _};
+use crate::connection;
+use crate::live::{Connection, Cutter, Route};
+
+/// Names whose certificates are kept; a scan of names makes them anew instead of filling memory.
+const NAMES: usize = 1024;
+/// How long a name's certificate is valid, in seconds, and how long it is used.
+const CERTIFIED: u64 = 600;
+const KEPT: Duration = Duration::from_secs(300);
+
+/// What an inner connection rests on.
+pub(super) enum Outer {
+    /// A login.
+    Open(Arc<Connection>),
+    /// A proven device that may not connect: only its text goes on.
+    Remediation(String),
+}
+
+/// An inner connection whose user name has not come yet.
+pub(super) struct Arriving {
+    outer: Outer,
+    name: TargetName,
+    kill: CancellationToken,
+}
+
+impl Arriving {
+    /// The inner login: the user name is the account. It proves nothing; what is permitted is asked for every channel.
+    pub(super) async fn arrive(&self, bastion: &Arc<Bastion>, user: &str) -> Option<Phase> {
+        let account = AccountName::parse(user).ok()?;
+        match &self.outer {
+            Outer::Remediation(text) => Some(Phase::remediation(text.clone(), self.kill.clone())),
+            Outer::Open(outer) => {
+                let route = Route { target: Some(self.name.clone()), account: Some(account) };
+                let cutter = Cutter::new(self.kill.clone());
+                connection::enter_inner(bastion, outer, route, cutter).await.map(Phase::Open)
+            }
+        }
+    }
+}
+
+/// A channel that is to become an inner connection.
+pub(super) struct Jump {
+    pub(super) outer: Outer,
+    pub(super) name: TargetName,
+    pub(super) inlet: Arc<Inlet>,
+    pub(super) half: ChannelWriteHalf<Msg>,
+    /// Cancelled when the outer connection ends.
+    pub(super) gone: CancellationToken,
+    pub(super) peer: std::net::SocketAddr,
+}
+
+/// Serves the inner connection until it or the outer one ends.
+pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) {
+    let Jump { outer, name, inlet, half, gone, peer } = jump;
+    let _carried = match &outer {
+        Outer::Open(connection) => Some(connection.carry()),
+        Outer::Remediation(_) => None,
+    };
+    let config = match names.config(&bastion, &name) {
+        Ok(config) => config,
+        Err(why) => {
+            tracing::error!(%why, "no certificate for an inner name");
+            return;
+        }
+    };
+    let kill = gone.child_token();
+    let pace = Arc::new(Pace::default());
+    let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
+    let stream = OperatorStream::new(stream, kill.clone(), pace.clone());
+    let arriving = Arriving { outer, name, kill: kill.clone() };
+    let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
+    let grace = bastion.config.ssh.login_grace;
+    if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
+        tokio::pin!(running);
+        tokio::select! {
+            () = super::listener::overdue(grace, &logged_in) => kill.cancel(),
+            _ = &mut running => {}
+        }
+    }
+    kill.cancel();
+    tokio::select! {
+        _ = half.close() => {}
+        () = gone.cancelled() => {}
+    }
+}
+
+/// The settings with a certificate for each name that was asked for lately.
+#[derive(Default)]
+pub(super) struct Names {
+    made: Mutex<HashMap<TargetName, (Duration, Arc<Config>)>>,
+}
+
+impl Names {
+    /// The settings for `name`.
+    pub(super) fn config(&self, bastion: &Bastion, name: &TargetName) -> Result<Arc<Config>, ServeError> {
+        let now = bastion.clock.monotonic();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, config)) = made.get(name)
+            && now.saturating_sub(*at) < KEPT
+        {
+            return Ok(config.clone());
+        }
+        if made.len() >= NAMES {
+            made.clear();
+        }
+        let config = Arc::new(protocol(bastion, &[name.to_string()], CERTIFIED)?);
+        made.insert(name.clone(), (now, config.clone()));
+        Ok(config)
+    }
+}
+
+/// The bytes of a channel as a stream: in by the inlet, out by the channel's window.
+struct InnerStream {
+    from: FromInlet,
+    current: Bytes,
+    ended: bool,
+    to: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+impl InnerStream {
+    fn new(from: FromInlet, half: &ChannelWriteHalf<Msg>) -> Self {
+        Self { from, current: Bytes::new(), ended: false, to: Box::pin(half.make_writer()) }
+    }
+}
+
+impl AsyncRead for InnerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.current.has_remaining() {
+                let length = self.current.len().min(buffer.remaining());
+                buffer.put_slice(&self.current.split_to(length));
+                self.from.settle(length);
+                return Poll::Ready(Ok(()));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.from.poll_message(context)) {
+                Some(FromOperator::Data(bytes)) => self.current = bytes,
+                Some(FromOperator::Eof | FromOperator::Close) | None => self.ended = true,
+                // A byte stream has no size and no signals.
+                Some(other) => self.from.settle(other.size()),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for InnerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.from.poll_gone(context)?;
+        self.to.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.to.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.from.poll_gone(context).is_err() {
+            return Poll::Ready(Ok(()));
+        }
+        self.to.as_mut().poll_shutdown(context)
+    }
+}
