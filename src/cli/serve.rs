@@ -104,8 +104,9 @@ pub(super) async fn run(
 
 /// The first signal drains, a second one ends.
 async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let signals =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("signals cannot be heard: only SIGKILL will end this server");
         return;
     };
@@ -113,6 +114,7 @@ async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         if !stop.drain.is_cancelled() {
             tracing::info!("told to stop: no new connections, running sessions have a moment to end");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attached::{AttachError, Attached};
-use super::caller::Caller;
+use super::caller::{Caller, Forbidden};
 use super::operator::{known, one_key};
 use super::reply::{Reply, Trouble};
 use super::report::{Form, List, or_dash, thing};
@@ -132,9 +132,9 @@ pub(super) async fn run<R: Reply>(
         }
         DeviceWord::List { json } => list(bastion, json, out).await?,
         DeviceWord::Show { name, json } => show(&find(bastion, &name).await?, json, out).await?,
-        DeviceWord::Lock { name } => turn(bastion, &name, DeviceState::Locked, out).await?,
-        DeviceWord::Unlock { name } => turn(bastion, &name, DeviceState::Active, out).await?,
-        DeviceWord::Retire { name } => turn(bastion, &name, DeviceState::Retired, out).await?,
+        DeviceWord::Lock { name } => turn(bastion, caller, &name, DeviceState::Locked, out).await?,
+        DeviceWord::Unlock { name } => turn(bastion, caller, &name, DeviceState::Active, out).await?,
+        DeviceWord::Retire { name } => turn(bastion, caller, &name, DeviceState::Retired, out).await?,
     }
     Ok(Done::Well)
 }
@@ -146,10 +146,18 @@ async fn find(bastion: &Bastion, name: &DeviceName) -> Result<Device, Trouble> {
 
 async fn turn<R: Reply>(
     bastion: &Bastion,
+    caller: &Caller,
     name: &DeviceName,
     to: DeviceState,
     out: &mut R,
 ) -> Result<(), Trouble> {
+    let device = find(bastion, name).await?;
+    // Locking one's own is no gain; bringing it back would be.
+    if to == DeviceState::Active
+        && matches!(caller, Caller::Operator { name, .. } if name.as_str() == device.operator)
+    {
+        return Err(Forbidden::Oneself.into());
+    }
     let changed = bastion.store.set_device_state(name.as_str(), to, bastion.clock.unix_ms()).await?;
     bastion.live.redecide(bastion).await;
     let already = if changed { "" } else { " already" };

@@ -64,8 +64,8 @@ impl SessionWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::List { .. } => json!({}),
-            Self::Show { id, .. } | Self::Kill { id } => json!({ "session": id }),
+            Self::List { .. } | Self::Show { .. } => json!({}),
+            Self::Kill { id } => json!({ "session": id.chars().take(64).collect::<String>() }),
         }
     }
 }

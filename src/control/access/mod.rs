@@ -16,6 +16,9 @@ use crate::bastion::Bastion;
 
 mod question;
 
+/// Two that apply at one instant take turns, so that store, memory and folder end with the same version.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The most files a bundle may have.
 const FILES_MAX: usize = 1000;
 
@@ -168,6 +171,7 @@ pub(super) async fn run<R: Reply>(
         }
         AccessWord::Apply { from } => {
             let files = from.sources()?;
+            let _turn = ONE_AT_A_TIME.lock().await;
             let version = bastion.access.apply(bastion, files.clone(), caller.name()).await?;
             bastion.live.redecide(bastion).await;
             if let Err(why) = write_copy(&bastion.config.access_dir(), &files) {

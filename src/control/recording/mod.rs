@@ -5,6 +5,7 @@ mod export;
 mod play;
 mod reel;
 mod screen;
+mod script;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -108,10 +109,9 @@ impl RecordingWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::Show { id, .. } | Self::Play { id, .. } => json!({ "recording": id }),
-            Self::Export { id, format, .. } => json!({ "recording": id, "format": format }),
-            Self::Verify { id, .. } => json!({ "recording": id }),
-            Self::List { .. } => json!({}),
+            Self::Play { id, .. } => json!({ "recording": named(id) }),
+            Self::Export { id, format, .. } => json!({ "recording": named(id), "format": format }),
+            Self::List { .. } | Self::Show { .. } | Self::Verify { .. } => json!({}),
         }
     }
 
@@ -125,6 +125,11 @@ impl RecordingWord {
     pub(super) fn listens(&self) -> bool {
         matches!(self, Self::Play { .. })
     }
+}
+
+/// An id as it was given, which may be anything: cut to what an entry of the log has room for.
+fn named(id: &str) -> String {
+    id.chars().take(64).collect()
 }
 
 /// A recording that may be read: its file and its key.

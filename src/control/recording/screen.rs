@@ -51,6 +51,16 @@ impl Utf8 {
     }
 }
 
+/// Text in pieces so small that what one of them can swell to (a few bytes repeat a character 65,535 times) stays small.
+pub(super) fn piecemeal(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, after) = rest.split_at_checked(rest.floor_char_boundary(256))?;
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// The replayed terminal.
 pub(super) struct Screen {
     terminal: Terminal,
@@ -82,7 +92,11 @@ impl Screen {
     }
 
     /// As [`Self::resize`], watched.
-    pub(super) fn resize_with<O: Observer>(&mut self, columns: usize, rows: usize, watch: O) -> O::Output {
+    pub(super) fn resize_with<O: Observer>(
+        &mut self,
+        (columns, rows): (usize, usize),
+        watch: O,
+    ) -> O::Output {
         self.terminal.resize_with(columns.clamp(1, LARGEST.0), rows.clamp(1, LARGEST.1), watch)
     }
 
