@@ -58,7 +58,7 @@ pub struct Audit {
 }
 
 enum Command {
-    Append { event: Event, done: Option<oneshot::Sender<Result<u64, AuditError>>> },
+    Append { event: Box<Event>, done: Option<oneshot::Sender<Result<u64, AuditError>>> },
     Stop,
 }
 
@@ -108,7 +108,7 @@ impl Audit {
     /// The log cannot be written: whatever rests on the event must not happen.
     pub async fn note(&self, event: Event) -> Result<u64, AuditError> {
         let (done, answer) = oneshot::channel();
-        self.send(Command::Append { event, done: Some(done) }).await?;
+        self.send(Command::Append { event: Box::new(event), done: Some(done) }).await?;
         answer.await.map_err(|_| self.stopped())?
     }
 
@@ -183,7 +183,7 @@ impl Drop for Opened {
             let mut event = closing(&self.audit, event, self.seq, Outcome::Ok, Map::new());
             event.outcome = Some("abandoned".into());
             // Nobody waits here; what does not fit is closed by upkeep at the next start.
-            let _ = self.audit.to.try_send(Command::Append { event, done: None });
+            let _ = self.audit.to.try_send(Command::Append { event: Box::new(event), done: None });
         }
     }
 }
@@ -246,7 +246,7 @@ impl Writer {
     /// One group: append, fsync, answer. `false` when the order to stop was among them.
     fn together(
         &mut self,
-        event: Event,
+        event: Box<Event>,
         done: Option<oneshot::Sender<Result<u64, AuditError>>>,
         from: &Receiver<Command>,
     ) -> bool {

@@ -151,7 +151,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Entry {
     NotYet,
-    Open(Opened),
+    Open(Box<Opened>),
     Closed,
 }
 
@@ -360,7 +360,7 @@ impl Session {
     {
         let mut entry = self.entry.lock().await;
         if matches!(*entry, Entry::NotYet) {
-            *entry = Entry::Open(open().await?);
+            *entry = Entry::Open(Box::new(open().await?));
         }
         Ok(())
     }
@@ -368,7 +368,7 @@ impl Session {
     /// The session's entry, to be closed; `None` when there is none any more.
     pub async fn take_entry(&self) -> Option<Opened> {
         match std::mem::replace(&mut *self.entry.lock().await, Entry::Closed) {
-            Entry::Open(opened) => Some(opened),
+            Entry::Open(opened) => Some(*opened),
             Entry::NotYet | Entry::Closed => None,
         }
     }
