@@ -119,7 +119,7 @@ impl Channels {
         }
         let Waiting { half, terminal, environment } = slot.waiting.take()?;
         let from = FromInlet::new(slot.inlet.clone(), self.gone.clone());
-        let operator = Operator::new(from, half, handle, self.gone.clone());
+        let operator = Operator::new(from, half, handle, self.gone.clone(), terminal.is_some());
         Some((Asked { start, terminal, environment }, operator))
     }
 
