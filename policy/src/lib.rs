@@ -5,12 +5,12 @@
 //! [`Denial`]; then [`who_can`] and [`explain`], which ask the same engine.
 
 mod bundle;
+mod case;
 mod channel;
 mod decide;
 mod denial;
 mod explain;
 mod factor;
-mod facts;
 mod hours;
 mod index;
 mod lacking;

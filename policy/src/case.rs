@@ -1,4 +1,4 @@
-//! What is known when a channel is decided, in the form that rules see, and what it would be if a condition were met.
+//! One request against one target and account, in the form that rules see, and what it would be if a condition were met.
 //! Never permits: a changed copy only serves to say what is missing.
 
 use std::collections::BTreeSet;
@@ -13,9 +13,9 @@ use crate::factor::{DeviceFacts, Evidence, Factor, Held, Level};
 use crate::names::{AccountName, OperatorName, RoleName, TenantName};
 use crate::{Bundle, Grant, Request, Target};
 
-/// The facts of one request against one target and account.
+/// What is known of one request against one target and account.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct Case<'a> {
     pub(crate) operator: &'a OperatorName,
     pub(crate) roles: &'a BTreeSet<RoleName>,
     pub(crate) tenant: &'a TenantName,
@@ -46,7 +46,7 @@ pub(crate) struct DeviceView<'a> {
     pub(crate) levels: BTreeSet<Level>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Case<'a> {
     pub(crate) fn of(
         request: &Request<'a>,
         roles: &'a BTreeSet<RoleName>,
@@ -152,13 +152,13 @@ impl<'a> Facts<'a> {
         [grant.until(), hours, self.session_end(grant)].into_iter().flatten().min()
     }
 
-    /// The facts as they would be if these conditions were met.
+    /// The case as it would be if these conditions were met.
     pub(crate) fn with(&self, given: &BTreeSet<Missing>) -> Self {
-        let mut facts = self.clone();
+        let mut case = self.clone();
         for condition in given {
-            facts.give(condition);
+            case.give(condition);
         }
-        facts
+        case
     }
 
     fn give(&mut self, condition: &Missing) {
