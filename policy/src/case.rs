@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::channel::ChannelKind;
 use crate::denial::Missing;
-use crate::factor::{DeviceFacts, Evidence, Factor, Held, Level};
-use crate::names::{AccountName, OperatorName, RoleName, TenantName};
+use crate::factor::{DeviceFacts, Evidence, Factor, Held};
+use crate::names::{AccountName, Level, OperatorName, RoleName, TenantName};
 use crate::{Bundle, Grant, Request, Target};
 
 /// What is known of one request against one target and account.
@@ -85,6 +85,11 @@ impl<'a> Case<'a> {
         bundle.login().factors().union(grant.require().factors()).copied().collect()
     }
 
+    /// The levels that the device must be at for a channel by this grant.
+    pub(crate) fn needed_levels(bundle: &Bundle, grant: &Grant) -> BTreeSet<Level> {
+        bundle.login().posture().into_iter().chain(grant.require().posture()).cloned().collect()
+    }
+
     /// The conditions of this grant that are not met.
     pub(crate) fn missing(&self, bundle: &Bundle, grant: &Grant) -> BTreeSet<Missing> {
         let require = grant.require();
@@ -100,9 +105,15 @@ impl<'a> Case<'a> {
                 missing.insert(Missing::Factor(factor));
             }
         }
-        if let Some(level) = require.posture().filter(|level| !self.at_level(level)) {
-            missing.insert(Missing::Posture(level.clone()));
-        }
+        let levels = Self::needed_levels(bundle, grant);
+        let lacked: BTreeSet<&Level> = levels.iter().filter(|level| !self.at_level(level)).collect();
+        // Who is told of a level is not told of those that it includes.
+        let within = |level: &Level| {
+            lacked.iter().any(|other| *other != level && bundle.posture().included(other).contains(level))
+        };
+        missing.extend(
+            lacked.iter().filter(|level| !within(level)).map(|level| Missing::Posture((*level).clone())),
+        );
         if self.assurance < require.assurance() {
             missing.insert(Missing::Assurance(require.assurance()));
         }
@@ -153,15 +164,15 @@ impl<'a> Case<'a> {
     }
 
     /// The case as it would be if these conditions were met.
-    pub(crate) fn with(&self, given: &BTreeSet<Missing>) -> Self {
+    pub(crate) fn with(&self, bundle: &Bundle, given: &BTreeSet<Missing>) -> Self {
         let mut case = self.clone();
         for condition in given {
-            case.give(condition);
+            case.give(bundle, condition);
         }
         case
     }
 
-    fn give(&mut self, condition: &Missing) {
+    fn give(&mut self, bundle: &Bundle, condition: &Missing) {
         match condition {
             Missing::FreshCode => {
                 self.factors.insert(Factor::Code);
@@ -177,7 +188,7 @@ impl<'a> Case<'a> {
                 let tenant = self.tenant;
                 let bare =
                     || DeviceView { name: "", tenant, evidence: Evidence::Key, levels: BTreeSet::new() };
-                self.device.get_or_insert_with(bare).levels.insert(level.clone());
+                self.device.get_or_insert_with(bare).levels.extend(bundle.posture().included(level));
             }
             Missing::Assurance(level) => self.assurance = self.assurance.max(*level),
             Missing::Approval(count) => self.approvals = self.approvals.max(*count),
@@ -189,7 +200,7 @@ impl<'a> Case<'a> {
     }
 
     /// Everything the operator could still add, for rules that demand what no grant does.
-    pub(crate) fn could_add(&self) -> Vec<Missing> {
+    pub(crate) fn could_add(&self, bundle: &Bundle) -> Vec<Missing> {
         let mut all = Vec::new();
         if self.code_age != Some(Duration::ZERO) {
             all.push(Missing::FreshCode);
@@ -199,7 +210,8 @@ impl<'a> Case<'a> {
         }
         let proofs = [Factor::Key, Factor::Password, Factor::Presence];
         all.extend(proofs.into_iter().filter(|factor| !self.factors.contains(factor)).map(Missing::Factor));
-        all.extend(Level::all().filter(|level| !self.at_level(level)).map(Missing::Posture));
+        let levels = bundle.levels().filter(|level| !self.at_level(level));
+        all.extend(levels.cloned().map(Missing::Posture));
         all.extend((1..=3).filter(|level| *level > self.assurance).map(Missing::Assurance));
         all.extend((1..=3).filter(|count| *count > self.approvals).map(Missing::Approval));
         all

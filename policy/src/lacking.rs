@@ -66,7 +66,7 @@ impl Search<'_, '_> {
     /// The smallest set above this one that would permit, where a rule demands what no grant does. One question, with
     /// everything added, rules most of them out: a rule that forbids even then does not wait for anything.
     fn widened(&self, set: &Set, grant: &Grant) -> Option<Set> {
-        let extras = self.scene.case.could_add();
+        let extras = self.scene.case.could_add(self.scene.bundle);
         let mut all: Set = set.iter().chain(&extras).cloned().collect();
         self.would(&all, grant).ok()?;
         for extra in extras.iter().rev().filter(|extra| !set.contains(extra)) {
@@ -95,7 +95,7 @@ impl Search<'_, '_> {
         if left.is_none() {
             return Err(No::Forbidden("shipped:enough-asked".to_owned()));
         }
-        let case = self.scene.case.with(set);
+        let case = self.scene.case.with(self.scene.bundle, set);
         self.scene.bundle.rules().guard(&case)?;
         self.scene.bundle.rules().grant(self.scene.bundle, grant, &case).map(|_| ())
     }

@@ -4,7 +4,7 @@
 use cedar_policy::{Context, Entities, Entity, Request as Query, RestrictedExpression as Expression};
 
 use crate::case::Case;
-use crate::rules::{No, Rules, long, seconds, uid, unaskable};
+use crate::rules::{No, Rules, ask, long, seconds, uid, unaskable};
 use crate::{Bundle, Capability, Grant};
 
 impl Rules {
@@ -20,22 +20,23 @@ impl Rules {
             Some(&self.grant_schema),
         )
         .map_err(unaskable)?;
-        Self::ask(&query, &self.grant, &entities)
+        ask(&query, &self.grant, &entities)
     }
 
     fn terms(&self, bundle: &Bundle, grant: &Grant) -> Result<Entity, No> {
         let require = grant.require();
         let factors = Case::needed_factors(bundle, grant);
+        let levels = Case::needed_levels(bundle, grant);
         let mut terms = vec![
             ("accounts", texts(grant.accounts())),
             ("allow", texts(grant.allow())),
             ("factors", texts(&factors)),
+            ("levels", texts(&levels)),
             ("assurance", Expression::new_long(long(require.assurance().into()))),
             ("approvals", Expression::new_long(long(require.approvals().into()))),
             ("reason", Expression::new_bool(require.reason())),
         ];
         terms.extend(require.fresh().map(|fresh| ("fresh", Expression::new_long(long(fresh.as_secs())))));
-        terms.extend(require.posture().map(|level| ("posture", Expression::new_string(level.to_string()))));
         let terms = terms.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         Entity::new(uid(&self.nouns.grant, grant.name().as_str()), terms, [].into()).map_err(unaskable)
     }

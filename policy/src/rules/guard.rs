@@ -5,7 +5,7 @@ use cedar_policy::{Context, Entities, Entity, Request as Query, RestrictedExpres
 
 use crate::case::Case;
 use crate::channel::ChannelKind;
-use crate::rules::{No, Rules, long, seconds, uid, unaskable};
+use crate::rules::{No, Rules, ask, long, seconds, uid, unaskable};
 
 impl Rules {
     /// Asks for everything the channel needs; the first rule that forbids any of it is the answer.
@@ -20,7 +20,7 @@ impl Rules {
                 Some(&self.guard_schema),
             )
             .map_err(unaskable)?;
-            Self::ask(&query, &self.guards, &entities)?;
+            ask(&query, &self.guards, &entities)?;
         }
         Ok(())
     }
