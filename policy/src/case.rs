@@ -210,8 +210,10 @@ impl<'a> Case<'a> {
         }
         let proofs = [Factor::Key, Factor::Password, Factor::Presence];
         all.extend(proofs.into_iter().filter(|factor| !self.factors.contains(factor)).map(Missing::Factor));
-        let levels = bundle.levels().filter(|level| !self.at_level(level));
-        all.extend(levels.cloned().map(Missing::Posture));
+        // Those that include least come first: what comes late is the first to be found needless.
+        let mut levels: Vec<&Level> = bundle.levels().filter(|level| !self.at_level(level)).collect();
+        levels.sort_by_key(|level| bundle.posture().included(level).len());
+        all.extend(levels.into_iter().cloned().map(Missing::Posture));
         all.extend((1..=3).filter(|level| *level > self.assurance).map(Missing::Assurance));
         all.extend((1..=3).filter(|count| *count > self.approvals).map(Missing::Approval));
         all

@@ -20,5 +20,4 @@ pub(crate) use check::{Check, Rows};
 pub(crate) use condition::Conditions;
 pub(crate) use levels::{Circle, Levels};
 pub(crate) use table::{TABLES, Table};
-pub(crate) use uses::levels_named;
 pub(crate) use wording::{Wording, plain};

@@ -91,39 +91,3 @@ fn is_name(part: &Json) -> bool {
 fn literal(part: &Json) -> Option<&str> {
     part.get("Value")?.as_str()
 }
-
-/// The levels that a rule names in `context.device.levels`, so that a rule about a level that is gone is noticed.
-pub(crate) fn levels_named(rule: &Json) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    if let Some(conditions) = rule.get("conditions") {
-        levels(conditions, &mut found);
-    }
-    found
-}
-
-fn levels(part: &Json, found: &mut BTreeSet<String>) {
-    match part {
-        Json::Array(parts) => parts.iter().for_each(|part| levels(part, found)),
-        Json::Object(parts) => {
-            for (operator, operands) in parts {
-                if matches!(operator.as_str(), "contains" | "containsAll" | "containsAny" | "==" | "!=") {
-                    let sides = [operands.get("left"), operands.get("right")];
-                    let of_levels = |side: &Option<&Json>| {
-                        side.and_then(|side| side.get(".")?.get("attr")?.as_str()) == Some("levels")
-                    };
-                    if sides.iter().any(of_levels) {
-                        sides.iter().flatten().for_each(|side| texts(side, found));
-                    }
-                }
-                levels(operands, found);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn texts(part: &Json, found: &mut BTreeSet<String>) {
-    let one = literal(part).into_iter();
-    let many = part.get("Set").and_then(Json::as_array).into_iter().flatten().filter_map(literal);
-    found.extend(one.chain(many).map(ToOwned::to_owned));
-}

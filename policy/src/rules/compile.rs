@@ -9,7 +9,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::bundle::{BundleError, Place, SourceFile, whole};
-use crate::posture::levels_named;
+use crate::rules::levels::levels_named;
 use crate::rules::{Nouns, Rules};
 
 /// What a rule may name: things that are looked up in the bundle.
@@ -167,8 +167,8 @@ fn one(
             return Err(place.wrong(at, problem, "correct the name or remove the rule"));
         }
     }
-    let levels = policy.to_json().map(|json| levels_named(&json)).unwrap_or_default();
-    if let Some(level) = levels.iter().find(|level| !known.level(level)) {
+    let text = policy.to_cedar().unwrap_or_default();
+    if let Some(level) = levels_named(&text).into_iter().find(|level| !known.level(level)) {
         let problem = format_args!("names the level {level:?}, which the bundle does not have");
         return Err(place.wrong(at, problem, "add [[level]] or correct the name"));
     }

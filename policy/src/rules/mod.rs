@@ -4,6 +4,7 @@
 mod compile;
 mod grant;
 mod guard;
+mod levels;
 
 use cedar_policy::{Authorizer, Entities, PolicySet, Request as Query, Schema};
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
