@@ -49,6 +49,24 @@ fn input_reaches_the_command_and_ends_when_the_client_says_so() {
 }
 
 #[test]
+fn a_jump_reaches_the_target_by_its_own_name_and_is_recorded() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    let mut ssh = ana.command("ssh");
+    ssh.args(["-J", "ana@bastion", "-o"])
+        .arg(format!("UserKnownHostsFile={}", rig.path("known_hosts").display()));
+    let ran = ssh.args(["root@db1", "echo out; echo err >&2; exit 3"]).output().unwrap();
+    assert_eq!(
+        (ran.status.code(), &ran.stdout[..], &ran.stderr[..]),
+        (Some(3), &b"out\n"[..], &b"err\n"[..]),
+        "{ran:?}"
+    );
+    let recordings = rig.sealed_recordings(1);
+    assert_eq!((&recordings[0]["target"], &recordings[0]["account"]), (&"db1".into(), &"root".into()));
+    rig.verify_everything();
+}
+
+#[test]
 fn only_listed_variables_cross() {
     let rig = Rig::new().operator("ana").target("db1").sshd("AcceptEnv *").start();
     let ana = rig.client("ana").option("SendEnv LANG LD_LIBRARY_PATH BASH_ENV");
