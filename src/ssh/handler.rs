@@ -28,6 +28,8 @@ use crate::login::{Answer, Attempt, Authenticated, Ground, Methods, Offer};
 use crate::refusal::Refusal;
 use crate::{connection, session};
 
+/// Refused forwards of one connection that are logged one by one.
+const FORWARDS_LOGGED: u32 = 16;
 /// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
 const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
@@ -58,6 +60,8 @@ pub(super) struct Handler {
     place: Option<Place>,
     /// None inside a jump: from there no further jump leads on.
     names: Option<Arc<Names>>,
+    /// Forwards that were asked for.
+    forwards: u32,
 }
 
 impl Phase {
@@ -78,10 +82,10 @@ impl Handler {
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
-        let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
+        let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let (place, names) = (Some(place), Some(door.names().clone()));
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names }, entrance)
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names, forwards: 0 }, entrance)
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -96,7 +100,7 @@ impl Handler {
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
         let (handle, token) = (Arc::default(), logged_in.clone());
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None }, token)
+        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None, forwards: 0 }, token)
     }
 
     /// Carries out what the login answered, after it is logged.
@@ -205,25 +209,26 @@ impl Handler {
     fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
         let names = self.names.clone()?;
         match &mut self.phase {
-            Phase::Open(connection) => Some((names, Outer::Open(connection.clone()))),
+            // A login name that names a target leads there and nowhere else.
+            Phase::Open(connection) if connection.route.target.is_none() => {
+                Some((names, Outer::Open(connection.clone())))
+            }
             Phase::Remediation(told) => {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
+            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
         }
     }
-}
 
-/// What a login stands on, as it is when the connection is accepted.
-fn ground(bastion: &Bastion) -> Ground {
-    Ground {
-        clock: bastion.clock.clone(),
-        store: bastion.store.clone(),
-        keys: bastion.keys.clone(),
-        bundle: bastion.access.bundle(),
-        device: bastion.config.device.clone(),
-        reference: bastion.ids.reference(bastion.clock.now()),
+    /// A forward: by policy, and no policy permits one yet.
+    fn refuse_forward(&mut self, to: String) {
+        let Phase::Open(connection) = &self.phase else { return };
+        self.forwards += 1;
+        if self.forwards <= FORWARDS_LOGGED {
+            let (bastion, connection) = (self.bastion.clone(), connection.clone());
+            tokio::spawn(async move { connection::refuse_forward(&bastion, &connection, to).await });
+        }
     }
 }
 
@@ -320,15 +325,17 @@ impl russh::server::Handler for Handler {
         &mut self,
         channel: Channel<Msg>,
         host: &str,
-        _: u32,
+        port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        // The dropped reply refuses what is no name: an address with a colon, a path, anything over long.
-        let Ok(name) = TargetName::parse(host) else { return Ok(()) };
-        let Some((names, outer)) = self.jump_from() else { return Ok(()) };
+        // The dropped reply refuses what leads nowhere, and what is no name: an address with a colon, a path, anything long.
+        let (Ok(name), Some((names, outer))) = (TargetName::parse(host), self.jump_from()) else {
+            self.refuse_forward(format!("{host}:{port}"));
+            return Ok(());
+        };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (self.channels.gone().clone(), self.peer);
         reply.accept().await;
