@@ -85,7 +85,10 @@ impl Handler {
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let (place, names) = (Some(place), Some(door.names().clone()));
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names, forwards: 0 }, entrance)
+        (
+            Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names, forwards: 0 },
+            entrance,
+        )
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -100,7 +103,21 @@ impl Handler {
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
         let (handle, token) = (Arc::default(), logged_in.clone());
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None, forwards: 0 }, token)
+        (
+            Self {
+                bastion,
+                peer,
+                phase,
+                channels,
+                handle,
+                kill,
+                logged_in,
+                place: None,
+                names: None,
+                forwards: 0,
+            },
+            token,
+        )
     }
 
     /// Carries out what the login answered, after it is logged.
