@@ -196,8 +196,8 @@ impl Handler {
             Phase::Open(connection) => {
                 match self.channels.begin(channel, start, session.handle()) {
                     Some((asked, operator)) => {
-                        let bastion = self.bastion.clone();
-                        tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
+                        // Counted before the task runs: the connection does not end before its channels do.
+                        tokio::spawn(session::run(self.bastion.clone(), connection.carry(), asked, operator));
                     }
                     None => session.channel_failure(channel)?,
                 }
@@ -276,6 +276,9 @@ impl russh::server::Handler for Handler {
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
         let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
         let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
+        if let Phase::Open(connection) = &phase {
+            tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
+        }
         self.phase = phase;
         self.finished();
         Ok(Auth::Accept)
@@ -354,7 +357,7 @@ impl russh::server::Handler for Handler {
             return Ok(());
         };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
-        let (gone, peer) = (self.channels.gone().clone(), self.peer);
+        let (gone, peer) = (inlet.over().clone(), self.peer);
         reply.accept().await;
         tokio::spawn(inner::serve(
             self.bastion.clone(),
