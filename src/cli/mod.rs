@@ -107,6 +107,15 @@ pub async fn run(arguments: impl Iterator<Item = OsString>, environment: Environ
             Ok(0)
         }
         Command::Word(Word::Check { json }) => Ok(checkup::check(&dir, json).await?),
+        Command::Word(Word::SshConfig(word)) => {
+            let (lines, block) = word.in_two();
+            if let Some(lines) = lines
+                && let code @ 1.. = say::say(&dir, Word::SshConfig(lines)).await?
+            {
+                return Ok(code);
+            }
+            Ok(say::say(&dir, Word::SshConfig(block)).await?)
+        }
         Command::Word(word) => Ok(say::say(&dir, word).await?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -150,6 +159,8 @@ mod tests {
             "session list --live --json", "session show s-x", "session kill s-x", "recording list", "recording show r-x",
             "recording play r-x --speed 2 --idle-limit 2s", "recording export r-x --format asciicast-v2 -o f",
             "recording verify", "recording verify r-x --json", "audit list --type auth --since 2026-01-01T00:00:00Z",
+            "operator invite ana", "operator invite ana --valid 1h", "ssh-config", "ssh-config --operator ana --known-hosts f",
+            "whoami --json", "targets --json", "mfa show", "mfa enroll totp", "mfa recovery", "mfa forget",
             "audit tail -n 5", "audit show 3", "audit verify", "completions bash", "man",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).expect_err(line));
@@ -161,7 +172,7 @@ mod tests {
         for line in [
             "", "nothing", "operator", "operator add ANA", "operator add a b", "operator show a\u{1b}", "ca show all",
             "device register lt-1", "recording play r-x --speed 0", "recording export r-x --format gif",
-            "quickstart --listen nowhere", "session list --limit 0", "audit list --since yesterday",
+            "quickstart --listen nowhere", "session list --limit 0", "operator invite ana --valid 9999h", "mfa enroll fax", "audit list --since yesterday",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

@@ -14,7 +14,10 @@ use super::{Done, at, clean};
 use crate::access::Access;
 use crate::bastion::Bastion;
 
+mod granted;
 mod question;
+
+pub(super) use granted::granted;
 
 /// The most files a bundle may have.
 const FILES_MAX: usize = 1000;
@@ -123,7 +126,7 @@ impl AccessWord {
         matches!(self, Self::Apply { .. }).then_some("admin.access.apply")
     }
 
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> Need<'_> {
         match self {
             Self::Check { .. } => Need::OneOf(&[Role::AccessAuthor]),
             // Over SSH a bundle will come into force by approval; the machine's owner needs none.
