@@ -188,7 +188,7 @@ async fn how_to_go_on(bastion: &Bastion, caller: &Caller, asking: &mut Asking) -
     asking
         .out(&format!(
             "\nGo on with  ssh -J {name}@{host} ACCOUNT@TARGET\n        or  ssh {name}+ACCOUNT+TARGET@{host}\n\
-             Words here  ssh {name}@{host} --help\n"
+             Words here  ssh {name}@{host} help\n"
         ))
         .await
 }
