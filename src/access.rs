@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName, Permit, Request,
-    RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName, Permit,
+    Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
@@ -20,7 +20,7 @@ use crate::channel::{Asked, Start};
 use crate::login::{Authenticated, Invited};
 use crate::store::{BundleFile, DeviceState, Store, StoreError};
 
-pub use reach::{Reach, reach};
+pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
 const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -32,7 +32,9 @@ pub enum AccessError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// A target's host key cannot be read.
-    #[error("target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints")]
+    #[error(
+        "target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints"
+    )]
     HostKey {
         /// The target.
         target: TargetName,
@@ -42,7 +44,9 @@ pub enum AccessError {
         why: ssh_key::Error,
     },
     /// A range where single addresses are needed.
-    #[error("target {target}: source {from} is a range; name the single addresses the target sees the bastion come from")]
+    #[error(
+        "target {target}: source {from} is a range; name the single addresses the target sees the bastion come from"
+    )]
     Source {
         /// The target.
         target: TargetName,
@@ -91,7 +95,12 @@ impl Access {
     ///
     /// # Errors
     /// What is wrong with it; nothing has changed then.
-    pub async fn apply(&self, bastion: &Bastion, files: Vec<SourceFile>, by: &str) -> Result<u64, AccessError> {
+    pub async fn apply(
+        &self,
+        bastion: &Bastion,
+        files: Vec<SourceFile>,
+        by: &str,
+    ) -> Result<u64, AccessError> {
         let bundle = checked(&files)?;
         let stored: Vec<BundleFile> =
             files.into_iter().map(|file| BundleFile { name: file.name, content: file.text }).collect();
@@ -111,8 +120,11 @@ fn checked(files: &[SourceFile]) -> Result<Bundle, AccessError> {
     for target in bundle.targets() {
         for (what, keys) in [("host_keys", target.host_keys()), ("host_ca", target.host_ca())] {
             for key in keys {
-                ssh_key::PublicKey::from_openssh(key)
-                    .map_err(|why| AccessError::HostKey { target: target.name().clone(), what, why })?;
+                ssh_key::PublicKey::from_openssh(key).map_err(|why| AccessError::HostKey {
+                    target: target.name().clone(),
+                    what,
+                    why,
+                })?;
             }
         }
         for source in target.source() {
@@ -172,7 +184,10 @@ impl Wanted {
         let mut event = named(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
-        event.detail.insert("kind".into(), kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into());
+        event.detail.insert(
+            "kind".into(),
+            kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into(),
+        );
         event
     }
 }
@@ -200,7 +215,12 @@ pub async fn permit(
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
     match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
-        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit, at: moment.asked }),
+        Ok(permit) => Ok(Permitted {
+            authenticated: wanted.authenticated,
+            asked: wanted.asked,
+            permit,
+            at: moment.asked,
+        }),
         Err(refused) => Err((wanted, refused)),
     }
 }
@@ -238,10 +258,15 @@ impl<'a> Held<'a> {
         authenticated: &'a Authenticated,
         moment: Moment,
     ) -> Result<Self, StoreError> {
-        let standing = Standing::read(bastion, bundle, authenticated.operator(), authenticated.device_facts()).await?;
+        let standing =
+            Standing::read(bastion, bundle, authenticated.operator(), authenticated.device_facts()).await?;
         // A proof from the future means that the clock was set back: such a proof counts as stale.
         let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
-        let factors = authenticated.factors().iter().map(|&(factor, at)| policy::Held { factor, age: age(at) }).collect();
+        let factors = authenticated
+            .factors()
+            .iter()
+            .map(|&(factor, at)| policy::Held { factor, age: age(at) })
+            .collect();
         Ok(Self { authenticated, standing, factors, now: bastion.clock.now(), since: moment.since })
     }
 
@@ -313,8 +338,12 @@ impl Standing {
             None => None,
         };
         Ok(match person {
-            Some(person) => Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device },
-            None => Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None },
+            Some(person) => {
+                Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device }
+            }
+            None => {
+                Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None }
+            }
         })
     }
 }

@@ -32,7 +32,11 @@ fn enrolled(screen: &mut Terminal) -> (Phone, Vec<String>) {
     screen.line(&phone.fresh());
     screen.expect("Recovery codes.");
     let codes = screen.expect("Keep them where");
-    let codes: Vec<String> = codes.split_whitespace().filter(|word| word.len() == 15 && word.contains('-')).map(str::to_owned).collect();
+    let codes: Vec<String> = codes
+        .split_whitespace()
+        .filter(|word| word.len() == 15 && word.contains('-'))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(codes.len(), 10, "{codes:?}");
     (phone, codes)
 }
@@ -70,8 +74,16 @@ fn an_invited_person_enrols_and_then_logs_in_with_code_or_recovery_code() {
     screen.expect("a recovery code");
     assert_eq!(screen.exit(), 0);
     assert_ne!(by_recovery(&carol, &codes[3], "whoami").exit(), 0, "used up");
-    let login = rig.events().into_iter().filter(|e| e["type"] == "auth.login" && e["outcome"] == "ok").next_back().unwrap();
-    assert_eq!((&login["detail"]["factors"][1]["factor"], &login["detail"]["codes"]), (&"recovery".into(), &false.into()));
+    let login = rig
+        .events()
+        .into_iter()
+        .filter(|e| e["type"] == "auth.login" && e["outcome"] == "ok")
+        .next_back()
+        .unwrap();
+    assert_eq!(
+        (&login["detail"]["factors"][1]["factor"], &login["detail"]["codes"]),
+        (&"recovery".into(), &false.into())
+    );
 
     // By a recovery code a new phone is enrolled at once, and the old one and its recovery codes are over.
     let mut screen = by_recovery(&carol, &codes[5].to_lowercase(), "mfa enroll totp");
@@ -110,10 +122,18 @@ fn an_invitation_leads_to_enrolment_and_nowhere_else() {
     // A target in the login name, a jump and a subsystem open nothing.
     let named = carol(&invitation(&rig, "carol")).ssh("db1", "echo in");
     assert_eq!((named.status.code(), named.stdout.as_slice()), (Some(2), &b""[..]), "{}", err(&named));
-    let jump = carol(&invitation(&rig, "carol")).command("ssh").args(["-W", "db1:22", "carol@bastion"]).output().unwrap();
+    let jump = carol(&invitation(&rig, "carol"))
+        .command("ssh")
+        .args(["-W", "db1:22", "carol@bastion"])
+        .output()
+        .unwrap();
     assert_ne!(jump.status.code(), Some(0));
     assert_eq!(jump.stdout, b"", "no inner server");
-    let sftp = carol(&invitation(&rig, "carol")).command("ssh").args(["-s", "carol@bastion", "sftp"]).output().unwrap();
+    let sftp = carol(&invitation(&rig, "carol"))
+        .command("ssh")
+        .args(["-s", "carol@bastion", "sftp"])
+        .output()
+        .unwrap();
     assert_eq!(sftp.status.code(), Some(254), "{}", err(&sftp));
     assert!(rig.recordings().is_empty() && rig.live().is_empty());
     // Without a terminal nothing can be typed.

@@ -66,7 +66,8 @@ impl<'a> Laptop<'a> {
 
     /// What `ssh` makes of the configuration for a host.
     fn read(&self, host: &str) -> String {
-        let output = Command::new("ssh").arg("-F").arg(self.path("config")).args(["-G", host]).output().unwrap();
+        let output =
+            Command::new("ssh").arg("-F").arg(self.path("config")).args(["-G", host]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -77,7 +78,8 @@ fn ran(output: &Output) {
 }
 
 fn keygen(path: &Path) -> String {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
     assert!(made.success());
     let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
     public.split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -88,7 +90,13 @@ fn one_paste_makes_a_strict_jump_work() {
     let rig = Rig::new().operator("ana").target("db1").target("web1").forbidden_target("vault1").start();
     let laptop = Laptop::new(&rig).pasted(&rig.said(&["ssh-config", "--operator", "ana"]));
     let read = laptop.read("db1");
-    for line in [&format!("user {ACCOUNT}"), "hostname db1", "port 22", "proxyjump bastion.test", "stricthostkeychecking true"] {
+    for line in [
+        &format!("user {ACCOUNT}"),
+        "hostname db1",
+        "port 22",
+        "proxyjump bastion.test",
+        "stricthostkeychecking true",
+    ] {
         assert!(read.lines().any(|l| l == line), "{line} in\n{read}");
     }
     let bastion = laptop.read("bastion.test");
@@ -117,14 +125,18 @@ fn hashed_names_and_an_old_plain_key_do_not_disturb_a_strict_jump() {
     let (old, own) = (keygen(&laptop.path("old")), rig.target("db1").host_key().to_owned());
     laptop.append("known_hosts", &format!("db1 {old}\n[db1]:2022 {own}\ngithub.example {old}\n"));
     let hash = |laptop: &Laptop<'_>| {
-        let hashed = Command::new("ssh-keygen").arg("-H").arg("-f").arg(laptop.path("known_hosts")).output().unwrap();
+        let hashed =
+            Command::new("ssh-keygen").arg("-H").arg("-f").arg(laptop.path("known_hosts")).output().unwrap();
         assert!(hashed.status.success(), "{hashed:?}");
     };
     hash(&laptop);
     let laptop = laptop.pasted(&rig.said(&["ssh-config", "--operator", "ana"]));
     hash(&laptop);
     let known = std::fs::read_to_string(laptop.path("known_hosts")).unwrap();
-    assert!(known.contains("|1|") && known.contains("@cert-authority bastion.test,[bastion.test]:*,db1,[db1]:*"), "{known}");
+    assert!(
+        known.contains("|1|") && known.contains("@cert-authority bastion.test,[bastion.test]:*,db1,[db1]:*"),
+        "{known}"
+    );
     ran(&laptop.ssh(&["db1", "echo in"]));
     ran(&laptop.ssh(&["-p", "2022", "db1", "echo in"]));
 }
@@ -164,5 +176,8 @@ fn an_operator_gets_their_own_over_ssh_and_nobody_elses() {
     let other = rig.client("ana").word("ssh-config --operator bob");
     assert_eq!((other.status.code(), other.stdout.as_slice()), (Some(1), &b""[..]));
     let all = rig.said(&["ssh-config"]);
-    assert!(all.contains("Host vault1\n") && !all.contains("User ana"), "the machine's owner sees every target");
+    assert!(
+        all.contains("Host vault1\n") && !all.contains("User ana"),
+        "the machine's owner sees every target"
+    );
 }

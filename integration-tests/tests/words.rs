@@ -49,7 +49,16 @@ fn an_operator_learns_who_they_are_and_what_they_may_reach_and_nothing_more() {
 fn what_is_no_word_is_answered_with_what_there_is() {
     let rig = Rig::new().operator("ana").target("db1").start();
     let ana = rig.client("ana");
-    for line in ["reboot", "rm -rf /", "'\u{1b}]0;x\u{7}'", "operator frob", "sh -c 'id'", "targets; id", "$(id)", "a 'b"] {
+    for line in [
+        "reboot",
+        "rm -rf /",
+        "'\u{1b}]0;x\u{7}'",
+        "operator frob",
+        "sh -c 'id'",
+        "targets; id",
+        "$(id)",
+        "a 'b",
+    ] {
         let said = ana.word(line);
         assert_eq!((code(&said), out(&said).as_str()), (2, ""), "{line}: {}", err(&said));
         assert!(err(&said).contains("Commands:") || err(&said).contains("Usage:"), "{line}: {}", err(&said));
@@ -77,15 +86,27 @@ fn roles_hold_over_ssh_and_refusals_are_logged() {
         .start();
     assert_eq!(rig.client("ana").ssh("db1", "echo recorded").stdout, b"recorded\n");
     rig.sealed_recordings(1);
-    for line in ["recording list", "operator list", "operator disable adam", "audit list", "session list", "device list"] {
+    for line in [
+        "recording list",
+        "operator list",
+        "operator disable adam",
+        "audit list",
+        "session list",
+        "device list",
+    ] {
         let said = rig.client("ana").word(line);
         assert_eq!((code(&said), out(&said).as_str()), (1, ""), "{line}");
         assert!(err(&said).contains("needs the role"), "{line}: {}", err(&said));
     }
     let events = rig.events();
-    let refused: Vec<_> = events.iter().filter(|e| e["outcome"] == "refused" && e["operator"] == "ana").collect();
+    let refused: Vec<_> =
+        events.iter().filter(|e| e["outcome"] == "refused" && e["operator"] == "ana").collect();
     assert_eq!(refused.len(), 6, "{refused:#?}");
-    assert!(refused.iter().all(|e| e["type"].as_str().unwrap().starts_with("admin.") && e["device"] == "ana-laptop"));
+    assert!(
+        refused
+            .iter()
+            .all(|e| e["type"].as_str().unwrap().starts_with("admin.") && e["device"] == "ana-laptop")
+    );
 
     let audrey = rig.client("audrey");
     let listed = audrey.word("recording list --json");
@@ -98,7 +119,8 @@ fn roles_hold_over_ssh_and_refusals_are_logged() {
     let adam = rig.client("adam");
     assert_eq!(code(&adam.word("operator enable adam")), 1, "nobody changes their own account");
     assert_eq!(code(&adam.word("operator disable ana")), 0);
-    let event = rig.events().into_iter().find(|e| e["type"] == "admin.operator.disable" && e["outcome"] == "ok");
+    let event =
+        rig.events().into_iter().find(|e| e["type"] == "admin.operator.disable" && e["outcome"] == "ok");
     assert_eq!(event.unwrap()["operator"], "adam");
     assert_ne!(code(&rig.client("ana").word("whoami")), 0, "she is out");
 }
@@ -108,7 +130,8 @@ fn a_file_comes_by_standard_input_and_none_is_opened_for_an_operator() {
     let rig = Rig::new().operator("ana").operator("adam").role("administrator").target("db1").start();
     let adam = rig.client("adam");
     let key = rig.path("another-key");
-    let keygen = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    let keygen =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
     assert!(keygen.success());
     let new = std::fs::read_to_string(rig.path("another-key.pub")).unwrap();
     let mut child = adam
@@ -148,11 +171,7 @@ fn a_file_comes_by_standard_input_and_none_is_opened_for_an_operator() {
 
 #[test]
 fn words_are_bounded_and_end_with_what_they_rest_on() {
-    let rig = Rig::new()
-        .operator("ana")
-        .role("auditor")
-        .target("db1")
-        .start();
+    let rig = Rig::new().operator("ana").role("auditor").target("db1").start();
     let ana = rig.client("ana");
     let shared = ana.share_words();
     let mut tails: Vec<_> = (0..8)
@@ -168,7 +187,8 @@ fn words_are_bounded_and_end_with_what_they_rest_on() {
     assert!(err(&ninth).contains("[LIMIT-001]"), "{}", err(&ninth));
     // One that ends by itself makes room.
     let one = tails.pop().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&one), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&one), rustix::process::Signal::TERM)
+        .unwrap();
     drop(one.wait_with_output());
     until("room for a word", DEADLINE, || {
         let said = shared.command("whoami").output().unwrap();

@@ -76,7 +76,9 @@ impl Written {
         for byte in typed.iter().filter(|byte| !matches!(byte, b'-' | b' ' | b'\t' | b'\r' | b'\n')) {
             let digit = digit(*byte)?;
             count += 1;
-            if count == 1 && u32::from(digit) >> (kind.bits() + 5 - 5 * u32::try_from(kind.characters()).ok()?) != 0 {
+            if count == 1
+                && u32::from(digit) >> (kind.bits() + 5 - 5 * u32::try_from(kind.characters()).ok()?) != 0
+            {
                 return None;
             }
             *value = (*value << 5) | u128::from(digit);
@@ -97,7 +99,9 @@ impl Written {
                 text.push('-');
             }
             let digit = (*number >> (5 * (count - 1 - place))) & 31;
-            text.extend(usize::try_from(digit).ok().and_then(|digit| LETTERS.get(digit)).map(|c| char::from(*c)));
+            text.extend(
+                usize::try_from(digit).ok().and_then(|digit| LETTERS.get(digit)).map(|c| char::from(*c)),
+            );
         }
         text
     }
@@ -187,10 +191,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_one_is_none() {
-        for typed in ["", "?", "0123456789AB", "0123456789ABCD", "G123456789ABC", "0123456789AB!", "0123456789ABU"] {
+        for typed in
+            ["", "?", "0123456789AB", "0123456789ABCD", "G123456789ABC", "0123456789AB!", "0123456789ABU"]
+        {
             assert!(Written::read(Kind::Recovery, typed.as_bytes()).is_none(), "{typed}");
         }
-        assert!(Written::read(Kind::Invitation, b"8ZZZZZZZZZZZZZZZZZZZZZZZZZ").is_none(), "more than 128 bits");
+        assert!(
+            Written::read(Kind::Invitation, b"8ZZZZZZZZZZZZZZZZZZZZZZZZZ").is_none(),
+            "more than 128 bits"
+        );
         assert!(Written::read(Kind::Recovery, &[b'-'; 1_000_000]).is_none());
     }
 

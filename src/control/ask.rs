@@ -156,8 +156,12 @@ mod tests {
     async fn nobody_waits_for_ever_and_control_c_ends_it() {
         let mut typist = Typist::new(&["1\u{3}"]);
         let mut questions = Questions::within(Duration::from_secs(60), &typist).expect("terminal");
-        assert!(matches!(questions.line(&mut typist, "", Echo::On).await, Err(Trouble::Said(why)) if why.contains("given up")));
-        assert!(matches!(questions.line(&mut typist, "", Echo::On).await, Err(Trouble::Said(why)) if why.contains("in time")));
+        assert!(
+            matches!(questions.line(&mut typist, "", Echo::On).await, Err(Trouble::Said(why)) if why.contains("given up"))
+        );
+        assert!(
+            matches!(questions.line(&mut typist, "", Echo::On).await, Err(Trouble::Said(why)) if why.contains("in time"))
+        );
     }
 
     #[tokio::test(start_paused = true)]

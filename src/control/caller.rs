@@ -96,7 +96,9 @@ pub enum Forbidden {
     #[error("this is done on the bastion's own machine only; ask whoever runs it")]
     LocalOnly,
     /// Words do not tell tenants apart.
-    #[error("there are several tenants here, and this is not kept apart between them; it is done on the bastion's own machine")]
+    #[error(
+        "there are several tenants here, and this is not kept apart between them; it is done on the bastion's own machine"
+    )]
     Tenants,
     /// Nothing is proven yet but device and key.
     #[error("an invitation opens `mfa enroll totp` and `whoami` only; enrol, then log in again")]
@@ -211,17 +213,49 @@ mod tests {
     }
 
     const WORDS: [&str; 44] = [
-        "operator list", "operator show bob", "operator add bob", "operator disable bob", "operator enable bob",
-        "operator unlock bob", "operator revoke bob", "operator key add bob -", "operator key list bob",
-        "operator key remove bob SHA256:x", "operator totp bob",
-        "device list", "device show d", "device lock d", "device unlock d", "device retire d",
-        "target list", "target scan 10.0.0.1", "target check",
-        "session list", "session show s-01JD37F2K00000000000000000", "session kill s-01JD37F2K00000000000000000",
-        "recording list", "recording play r-01JD37F2K00000000000000000", "recording verify",
-        "audit list", "audit tail", "audit verify",
-        "access check d", "access apply d", "access show", "access who-can t",
-        "ca show user", "whoami", "targets", "mfa show", "mfa enroll totp", "mfa recovery", "mfa forget",
-        "ssh-config", "ssh-config --operator ana", "ssh-config --operator bob", "operator invite bob",
+        "operator list",
+        "operator show bob",
+        "operator add bob",
+        "operator disable bob",
+        "operator enable bob",
+        "operator unlock bob",
+        "operator revoke bob",
+        "operator key add bob -",
+        "operator key list bob",
+        "operator key remove bob SHA256:x",
+        "operator totp bob",
+        "device list",
+        "device show d",
+        "device lock d",
+        "device unlock d",
+        "device retire d",
+        "target list",
+        "target scan 10.0.0.1",
+        "target check",
+        "session list",
+        "session show s-01JD37F2K00000000000000000",
+        "session kill s-01JD37F2K00000000000000000",
+        "recording list",
+        "recording play r-01JD37F2K00000000000000000",
+        "recording verify",
+        "audit list",
+        "audit tail",
+        "audit verify",
+        "access check d",
+        "access apply d",
+        "access show",
+        "access who-can t",
+        "ca show user",
+        "whoami",
+        "targets",
+        "mfa show",
+        "mfa enroll totp",
+        "mfa recovery",
+        "mfa forget",
+        "ssh-config",
+        "ssh-config --operator ana",
+        "ssh-config --operator bob",
+        "operator invite bob",
         "operator invite bob --valid 1h",
     ];
 
@@ -253,18 +287,31 @@ mod tests {
     #[test]
     fn nobody_changes_their_own_account() {
         let ana = operator(&["administrator"]);
-        for text in ["operator totp ana", "operator key add ana -", "operator enable ana", "operator unlock ana", "operator invite ana"] {
+        for text in [
+            "operator totp ana",
+            "operator key add ana -",
+            "operator enable ana",
+            "operator unlock ana",
+            "operator invite ana",
+        ] {
             assert_eq!(ana.may(&words(text).expect(text)), Err(Forbidden::Oneself), "{text}");
         }
         assert_eq!(ana.may(&words("operator show ana").expect("show")), Ok(()));
-        assert_eq!(ana.may(&words("device register d --operator ana --key -").expect("d")), Err(Forbidden::Oneself));
+        assert_eq!(
+            ana.may(&words("device register d --operator ana --key -").expect("d")),
+            Err(Forbidden::Oneself)
+        );
     }
 
     #[test]
     fn among_several_tenants_a_role_counts_for_nothing_and_what_is_ones_own_stays() {
-        let Caller::Operator { name, roles, .. } = operator(&["administrator", "auditor"]) else { unreachable!() };
+        let Caller::Operator { name, roles, .. } = operator(&["administrator", "auditor"]) else {
+            unreachable!()
+        };
         let ana = Caller::Operator { name, roles, among_others: true, login: None };
-        for text in ["recording list", "audit list", "operator list", "session list", "ssh-config --operator bob"] {
+        for text in
+            ["recording list", "audit list", "operator list", "session list", "ssh-config --operator bob"]
+        {
             assert_eq!(ana.may(&words(text).expect(text)), Err(Forbidden::Tenants), "{text}");
         }
         for text in ["whoami", "targets", "mfa show", "ssh-config", "ssh-config --operator ana"] {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attached::{AttachError, Attached};
-use super::caller::Caller;
+use super::caller::{Caller, Forbidden};
 use super::operator::{known, one_key};
-use super::report::{Form, List, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, or_dash, thing};
 use super::{Done, at, with_times};
 use crate::bastion::Bastion;
 use crate::store::{Device, DeviceState, NewDevice};
@@ -128,13 +128,17 @@ pub(super) async fn run<R: Reply>(
                 by: caller.name(),
             };
             bastion.store.add_device(&new, bastion.clock.unix_ms()).await?;
-            out.out(&format!("device {name} registered for operator {operator} with key {}\n", key.fingerprint)).await?;
+            out.out(&format!(
+                "device {name} registered for operator {operator} with key {}\n",
+                key.fingerprint
+            ))
+            .await?;
         }
         DeviceWord::List { json } => list(bastion, json, out).await?,
         DeviceWord::Show { name, json } => show(&find(bastion, &name).await?, json, out).await?,
-        DeviceWord::Lock { name } => turn(bastion, &name, DeviceState::Locked, out).await?,
-        DeviceWord::Unlock { name } => turn(bastion, &name, DeviceState::Active, out).await?,
-        DeviceWord::Retire { name } => turn(bastion, &name, DeviceState::Retired, out).await?,
+        DeviceWord::Lock { name } => turn(bastion, caller, &name, DeviceState::Locked, out).await?,
+        DeviceWord::Unlock { name } => turn(bastion, caller, &name, DeviceState::Active, out).await?,
+        DeviceWord::Retire { name } => turn(bastion, caller, &name, DeviceState::Retired, out).await?,
     }
     Ok(Done::Well)
 }
@@ -144,7 +148,20 @@ async fn find(bastion: &Bastion, name: &DeviceName) -> Result<Device, Trouble> {
     found.ok_or_else(|| Trouble::said(format!("there is no device {name}; see `bartizan device list`")))
 }
 
-async fn turn<R: Reply>(bastion: &Bastion, name: &DeviceName, to: DeviceState, out: &mut R) -> Result<(), Trouble> {
+async fn turn<R: Reply>(
+    bastion: &Bastion,
+    caller: &Caller,
+    name: &DeviceName,
+    to: DeviceState,
+    out: &mut R,
+) -> Result<(), Trouble> {
+    let device = find(bastion, name).await?;
+    // Locking one's own is no gain; bringing it back would be.
+    if to == DeviceState::Active
+        && matches!(caller, Caller::Operator { name, .. } if name.as_str() == device.operator)
+    {
+        return Err(Forbidden::Oneself.into());
+    }
     let changed = bastion.store.set_device_state(name.as_str(), to, bastion.clock.unix_ms()).await?;
     bastion.live.redecide(bastion).await;
     let already = if changed { "" } else { " already" };
@@ -152,7 +169,8 @@ async fn turn<R: Reply>(bastion: &Bastion, name: &DeviceName, to: DeviceState, o
 }
 
 async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let mut rows = List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
+    let mut rows =
+        List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
     for device in bastion.store.devices().await? {
         let cells = || {
             vec![
@@ -179,7 +197,12 @@ async fn show<R: Reply>(device: &Device, json: bool, out: &mut R) -> Result<(), 
         ("kind", kind(device).to_owned()),
         ("key", or_dash(device.fingerprint.as_deref())),
         ("registered", format!("{} by {}", at(device.registered), device.registered_by)),
-        ("approved", or_dash(device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))))),
+        (
+            "approved",
+            or_dash(
+                device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))),
+            ),
+        ),
         ("changed", at(device.changed)),
     ];
     thing(out, json, &value(device), lines).await

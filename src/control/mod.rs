@@ -235,13 +235,22 @@ pub async fn dispatch<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: W
     1
 }
 
-async fn answer<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+async fn answer<R: Reply>(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    word: Word,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     let mut detail = Map::new();
     detail.insert("by".into(), caller.detail());
     detail.insert("word".into(), word.facts());
     if let Err(forbidden) = caller.may(&word) {
         let kind = word.event().unwrap_or("admin.refused");
-        let event = Event { outcome: Some("refused".into()), reason: Some(forbidden.to_string()), ..event(bastion, caller, kind, detail) };
+        let event = Event {
+            outcome: Some("refused".into()),
+            reason: Some(forbidden.to_string()),
+            ..event(bastion, caller, kind, detail)
+        };
         bastion.audit.note(event).await?;
         return Err(forbidden.into());
     }
@@ -262,11 +271,17 @@ fn failed(reason: String) -> Outcome {
 }
 
 fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Map<String, Value>) -> Event {
-    let (operator, device) = (caller.operator().map(ToString::to_string), caller.device().map(ToString::to_string));
+    let (operator, device) =
+        (caller.operator().map(ToString::to_string), caller.device().map(ToString::to_string));
     Event { operator, device, detail, ..bastion.audit.event(kind) }
 }
 
-async fn run<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+async fn run<R: Reply>(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    word: Word,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     match word {
         Word::Operator(word) => operator::run(bastion, caller, word, out).await,
         Word::Device(word) => device::run(bastion, caller, word, out).await,
@@ -318,3 +333,6 @@ fn with_times(row: &impl Serialize, moments: &[&str]) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests;

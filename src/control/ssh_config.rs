@@ -48,7 +48,9 @@ impl SshConfigWord {
 
     /// Where a file is asked for: first the words whose answer goes into it, then the word of the block that names it.
     pub fn in_two(self) -> (Option<Self>, Self) {
-        let Some(file) = self.known_hosts.clone().filter(|file| file != Path::new("-")) else { return (None, self) };
+        let Some(file) = self.known_hosts.clone().filter(|file| file != Path::new("-")) else {
+            return (None, self);
+        };
         let lines = Self { known_hosts: Some("-".into()), into: Some(file.clone()), ..self.clone() };
         // The block is read from anywhere.
         let known_hosts = Some(std::path::absolute(&file).unwrap_or(file));
@@ -73,7 +75,13 @@ pub(super) async fn run<R: Reply>(
     let known = known_hosts(bastion, &door, &accounts)?;
     match &word.known_hosts {
         Some(file) if file == Path::new("-") => out.out(&known).await,
-        file => out.out(&Block { door: &door, operator, accounts: &accounts, file: file.as_deref(), known: &known }.text()).await,
+        file => {
+            out.out(
+                &Block { door: &door, operator, accounts: &accounts, file: file.as_deref(), known: &known }
+                    .text(),
+            )
+            .await
+        }
     }
 }
 
@@ -96,7 +104,9 @@ impl Door {
         let port = address.map_or(22, |address| address.port());
         match (ssh.names.first(), address) {
             (Some(name), _) => Self { host: name.clone(), port, certified: true },
-            (None, Some(address)) => Self { host: reachable(address.ip()).to_string(), port, certified: false },
+            (None, Some(address)) => {
+                Self { host: reachable(address.ip()).to_string(), port, certified: false }
+            }
             (None, None) => Self { host: Ipv4Addr::LOCALHOST.to_string(), port, certified: false },
         }
     }
@@ -116,7 +126,12 @@ fn known_hosts(
     let patterns = bundle.host_patterns();
     let mut names: Vec<&str> = bastion.config.ssh.names.iter().map(String::as_str).collect();
     names.extend(patterns.iter().map(String::as_str));
-    names.extend(targets.keys().map(TargetName::as_str).filter(|name| !patterns.iter().any(|pattern| fits(pattern, name))));
+    names.extend(
+        targets
+            .keys()
+            .map(TargetName::as_str)
+            .filter(|name| !patterns.iter().any(|pattern| fits(pattern, name))),
+    );
     let ca = bastion.keys.host_ca().to_openssh()?;
     let mut text = String::new();
     for names in names.chunks(NAMES) {
@@ -171,7 +186,8 @@ struct Block<'a> {
 impl Block<'_> {
     fn text(&self) -> String {
         let host = &self.door.host;
-        let whose = self.operator.map_or_else(|| "all targets".to_owned(), |name| format!("the targets of {name}"));
+        let whose =
+            self.operator.map_or_else(|| "all targets".to_owned(), |name| format!("the targets of {name}"));
         // The first line is empty: what it is appended to may not end with a line end.
         let mut text = format!("\n# Bartizan: {whose}, by way of {host}.\n");
         self.trust(&mut text);
@@ -229,17 +245,29 @@ mod tests {
 
     #[test]
     fn a_pattern_fits_as_in_known_hosts() {
-        assert!(fits("*.prod.example", "web.prod.example") && fits("web-?", "web-1") && fits("a*c", "abbc") && fits("*", ""));
-        assert!(!fits("*.prod.example", "prod.example") && !fits("web-?", "web-12") && !fits("web", "web-1") && !fits("", "a"));
+        assert!(
+            fits("*.prod.example", "web.prod.example")
+                && fits("web-?", "web-1")
+                && fits("a*c", "abbc")
+                && fits("*", "")
+        );
+        assert!(
+            !fits("*.prod.example", "prod.example")
+                && !fits("web-?", "web-12")
+                && !fits("web", "web-1")
+                && !fits("", "a")
+        );
     }
 
     fn block(file: Option<&Path>) -> String {
         let door = Door { host: "bastion.example".to_owned(), port: 2222, certified: true };
         let ana = OperatorName::parse("ana").expect("name");
-        let web = (TargetName::parse("web-1").expect("name"), Some(AccountName::parse("deploy").expect("account")));
+        let web =
+            (TargetName::parse("web-1").expect("name"), Some(AccountName::parse("deploy").expect("account")));
         let db = (TargetName::parse("db-1").expect("name"), None);
         let accounts = BTreeMap::from([web, db]);
-        Block { door: &door, operator: Some(&ana), accounts: &accounts, file, known: "@cert-authority x y\n" }.text()
+        Block { door: &door, operator: Some(&ana), accounts: &accounts, file, known: "@cert-authority x y\n" }
+            .text()
     }
 
     #[test]

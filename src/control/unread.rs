@@ -31,7 +31,9 @@ pub struct Unread {
 ///
 /// # Errors
 /// What is wrong with it, as help text of several lines.
-pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(line: I) -> Result<Word, String> {
+pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(
+    line: I,
+) -> Result<Word, String> {
     <Line as clap::Parser>::try_parse_from(line).map(|line| line.word).map_err(|e| e.to_string())
 }
 
@@ -43,7 +45,8 @@ pub fn read(program: &str, line: &[u8]) -> Result<Word, Unread> {
     let wrong = |text: &str| Unread { text: format!("{text}\n\n{}", help(program, &[])), asked_for: false };
     let parts = parts(line).map_err(wrong)?;
     let mut command = Line::command().bin_name(program);
-    let matches = command.try_get_matches_from_mut(&parts).map_err(|error| unread(program, &error, &parts))?;
+    let matches =
+        command.try_get_matches_from_mut(&parts).map_err(|error| unread(program, &error, &parts))?;
     Line::from_arg_matches(&matches).map(|line| line.word).map_err(|error| unread(program, &error, &parts))
 }
 
@@ -132,7 +135,11 @@ mod tests {
             assert!(unread.text.contains(word), "{word} in {}", unread.text);
         }
         let unread = read("ssh bastion", b"operator frob").expect_err("no word");
-        assert!(unread.text.contains("disable") && unread.text.contains("ssh bastion operator"), "{}", unread.text);
+        assert!(
+            unread.text.contains("disable") && unread.text.contains("ssh bastion operator"),
+            "{}",
+            unread.text
+        );
         let help = read("ssh bastion", b"--help").expect_err("help");
         assert!(help.asked_for && help.text.contains("whoami"));
     }
@@ -140,7 +147,11 @@ mod tests {
     #[test]
     fn what_is_repeated_commands_no_terminal() {
         let unread = read("ssh bastion", "\u{1b}]0;x\u{7}\u{202e}".as_bytes()).expect_err("no word");
-        assert!(!unread.text.chars().any(|c| clean::commands(c) && c != '\n' && c != '\t'), "{:?}", unread.text);
+        assert!(
+            !unread.text.chars().any(|c| clean::commands(c) && c != '\n' && c != '\t'),
+            "{:?}",
+            unread.text
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use policy::Factor;
 use serde_json::json;
 
 use super::caller::Caller;
-use super::report::{moment, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{moment, or_dash, thing};
 use crate::login::{Authenticated, Invited};
 
 pub(super) async fn run<R: Reply>(caller: &Caller, json: bool, out: &mut R) -> Result<(), Trouble> {
@@ -20,17 +20,32 @@ pub(super) async fn run<R: Reply>(caller: &Caller, json: bool, out: &mut R) -> R
             let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
             match login {
                 Some(login) => operator(login, &roles, json, out).await,
-                None => thing(out, json, &json!({ "operator": name, "roles": roles }), vec![("operator", name.to_string())]).await,
+                None => {
+                    thing(
+                        out,
+                        json,
+                        &json!({ "operator": name, "roles": roles }),
+                        vec![("operator", name.to_string())],
+                    )
+                    .await
+                }
             }
         }
         Caller::Guest { invited } => guest(invited, json, out).await,
     }
 }
 
-async fn operator<R: Reply>(login: &Authenticated, roles: &[String], json: bool, out: &mut R) -> Result<(), Trouble> {
+async fn operator<R: Reply>(
+    login: &Authenticated,
+    roles: &[String],
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
     let device = login.device_facts();
-    let factors: Vec<_> = login.factors().iter().map(|(factor, at)| json!({ "factor": factor.as_str(), "at": at })).collect();
-    let levels: Vec<String> = device.iter().flat_map(|device| &device.levels).map(ToString::to_string).collect();
+    let factors: Vec<_> =
+        login.factors().iter().map(|(factor, at)| json!({ "factor": factor.as_str(), "at": at })).collect();
+    let levels: Vec<String> =
+        device.iter().flat_map(|device| &device.levels).map(ToString::to_string).collect();
     let value = json!({
         "operator": login.operator(), "roles": roles, "device": device.as_ref().map(|device| &device.name),
         "evidence": device.as_ref().map(|device| device.evidence), "levels": levels, "key": login.key(),
@@ -49,7 +64,12 @@ async fn operator<R: Reply>(login: &Authenticated, roles: &[String], json: bool,
     let lines = vec![
         ("operator", login.operator().to_string()),
         ("roles", roles.join(", ")),
-        ("device", or_dash(device.map(|device| format!("{} ({} {})", device.name, levels.join(" "), device.evidence)))),
+        (
+            "device",
+            or_dash(
+                device.map(|device| format!("{} ({} {})", device.name, levels.join(" "), device.evidence)),
+            ),
+        ),
         ("key", login.key().to_owned()),
         ("proven by", proofs.join("\n")),
         ("assurance", login.assurance().to_string()),

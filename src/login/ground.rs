@@ -30,7 +30,7 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// As it is now.
+    /// The handles as they are now, and a new reference.
     pub fn of(bastion: &Bastion) -> Self {
         Self {
             clock: bastion.clock.clone(),

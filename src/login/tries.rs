@@ -24,13 +24,19 @@ pub(super) struct Begun {
 ///
 /// # Errors
 /// When the store fails; then no try may be made.
-pub(super) async fn begin(ground: &Ground, operator: &str, peer: IpAddr) -> Result<Result<Begun, No>, StoreError> {
+pub(super) async fn begin(
+    ground: &Ground,
+    operator: &str,
+    peer: IpAddr,
+) -> Result<Result<Begun, No>, StoreError> {
     let (at, source) = (ground.clock.now(), source(peer));
     let no = |cause| Ok(Err(No { code: "LOGIN-006", told: WHAT_CODE, cause }));
     let totp = match ground.store.begin_try(operator, &source, at.as_millisecond()).await? {
         Try::Granted(totp) => Some(totp),
         Try::Absent => None,
-        Try::Throttled { until } => return no(format!("too many wrong codes; no try before {}", when(until))),
+        Try::Throttled { until } => {
+            return no(format!("too many wrong codes; no try before {}", when(until)));
+        }
         Try::Disabled => return no("too many wrong codes in a row; the authenticator is disabled".to_owned()),
     };
     Ok(Ok(Begun { at, source, totp }))

@@ -47,6 +47,10 @@ impl Handler {
     async fn open(&mut self, authenticated: Authenticated) -> Auth {
         let cutter = Cutter::new(self.kill.clone());
         let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
+        if let Some(connection) = &entered {
+            let limit = self.bastion.config.ssh.idle_timeout;
+            tokio::spawn(connection::idle_out(connection.clone(), limit));
+        }
         self.entered(entered.map(Phase::Open))
     }
 

@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 use super::outlet::Operator;
 use super::words::Speaker;
 use crate::bastion::Bastion;
-use crate::channel::{FromOperator, FromTarget, Ingress as _, Size, Sink as _, Source as _};
+use crate::channel::{FromOperator, FromTarget, Ingress as _, Sink as _, Size, Source as _};
 use crate::control::Word;
 use crate::control::reply::{Heard, Reply, Trouble};
 use crate::control::wire::Shape;
+use crate::live::Cut;
 
 /// Text goes out in pieces of at most this many bytes.
 const PIECE: usize = 32 << 10;
@@ -39,18 +40,39 @@ pub(super) struct Asking {
     early: VecDeque<FromOperator>,
     early_bytes: usize,
     gone: bool,
+    /// Why it is to end, where that is not the connection's affair.
+    cut: Option<Cut>,
     /// The last sign of life of either side.
     alive: Instant,
 }
 
 impl Asking {
-    pub(super) fn new(bastion: Arc<Bastion>, speaker: Speaker, operator: Operator, size: Option<Size>) -> Self {
-        let shape = size.map_or(Shape::default(), |size| {
-            Shape { terminal: true, columns: cells(size.columns), rows: cells(size.rows), keys: false }
+    pub(super) fn new(
+        bastion: Arc<Bastion>,
+        speaker: Speaker,
+        operator: Operator,
+        size: Option<Size>,
+    ) -> Self {
+        let shape = size.map_or(Shape::default(), |size| Shape {
+            terminal: true,
+            columns: cells(size.columns),
+            rows: cells(size.rows),
+            keys: false,
         });
         let (early, early_bytes) = (VecDeque::new(), 0);
         let alive = Instant::now();
-        Self { bastion, speaker, operator, shape, word: None, early, early_bytes, gone: false, alive }
+        Self {
+            bastion,
+            speaker,
+            operator,
+            shape,
+            word: None,
+            early,
+            early_bytes,
+            gone: false,
+            cut: None,
+            alive,
+        }
     }
 
     /// From here on the word's right is watched, and keys are heard if it listens.
@@ -68,12 +90,19 @@ impl Asking {
             let message = timeout_at(until, from.next()).await.ok()??;
             from.settle(message.size());
             match message {
-                FromOperator::Data(bytes) if all.len() + bytes.len() <= INPUT => all.extend_from_slice(&bytes),
+                FromOperator::Data(bytes) if all.len() + bytes.len() <= INPUT => {
+                    all.extend_from_slice(&bytes)
+                }
                 FromOperator::Data(_) | FromOperator::Close => return None,
                 FromOperator::Eof => return Some(all),
                 FromOperator::Resize(_) | FromOperator::Signal(_) => {}
             }
         }
+    }
+
+    /// Why it was cut, if it was: the connection, or the word alone.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.speaker.cutter().why().or(self.cut)
     }
 
     /// Says the exit status and closes.
@@ -93,7 +122,11 @@ impl Asking {
 
     async fn say(&mut self, text: &str, wrap: fn(Bytes) -> FromTarget) -> Result<(), Trouble> {
         self.may_still().await?;
-        let text = if self.shape.terminal { Zeroizing::new(text.replace('\n', "\r\n")) } else { Zeroizing::new(text.to_owned()) };
+        let text = if self.shape.terminal {
+            Zeroizing::new(text.replace('\n', "\r\n"))
+        } else {
+            Zeroizing::new(text.to_owned())
+        };
         for piece in text.as_bytes().chunks(PIECE) {
             self.put(wrap(Bytes::copy_from_slice(piece))).await?;
         }
@@ -158,7 +191,9 @@ impl Asking {
 
     fn hear(&mut self, message: FromOperator) -> Option<Heard> {
         match message {
-            FromOperator::Data(bytes) if self.shape.keys => Some(Heard::Keys(String::from_utf8_lossy(&bytes).into_owned())),
+            FromOperator::Data(bytes) if self.shape.keys => {
+                Some(Heard::Keys(String::from_utf8_lossy(&bytes).into_owned()))
+            }
             FromOperator::Data(bytes) => self.interrupts(&bytes).then_some(Heard::Gone),
             FromOperator::Resize(size) if self.shape.terminal => {
                 (self.shape.columns, self.shape.rows) = (cells(size.columns), cells(size.rows));
@@ -188,7 +223,7 @@ impl Asking {
                 Ok(())
             }
             _ => {
-                self.gone = true;
+                (self.gone, self.cut) = (true, Some(Cut::NoLongerPermitted));
                 Err(Trouble::Gone)
             }
         }
@@ -227,7 +262,10 @@ impl Reply for Asking {
                         biased;
                         () = ending.cancelled() => None,
                         next = from.next() => next,
-                        () = sleep_until(idle), if self.shape.terminal => None,
+                        () = sleep_until(idle), if self.shape.terminal => {
+                            self.cut = Some(Cut::Idle);
+                            None
+                        }
                     };
                     let Some(message) = next else {
                         self.gone = true;

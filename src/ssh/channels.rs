@@ -69,6 +69,7 @@ impl Channels {
 
     /// A new channel; `false` when there are too many.
     pub(super) fn open(&mut self, channel: Channel<Msg>) -> bool {
+        self.forget_left();
         if self.slots.len() >= self.max {
             return false;
         }
@@ -100,11 +101,18 @@ impl Channels {
 
     /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
     /// more than the bounds allow.
-    pub(super) fn begin(&mut self, channel: ChannelId, start: Start, handle: Handle) -> Option<(Asked, Operator)> {
+    pub(super) fn begin(
+        &mut self,
+        channel: ChannelId,
+        start: Start,
+        handle: Handle,
+    ) -> Option<(Asked, Operator)> {
         let within = match &start {
             Start::Shell => true,
             Start::Exec(command) => command.len() <= COMMAND,
-            Start::Subsystem(name) => name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic()),
+            Start::Subsystem(name) => {
+                name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic())
+            }
         };
         let slot = self.slots.get_mut(&channel)?;
         if !within {
@@ -112,12 +120,18 @@ impl Channels {
         }
         let Waiting { half, terminal, environment } = slot.waiting.take()?;
         let from = FromInlet::new(slot.inlet.clone(), self.gone.clone());
-        let operator = Operator::new(from, half, handle, self.gone.clone());
+        let operator = Operator::new(from, half, handle, self.gone.clone(), terminal.is_some());
         Some((Asked { start, terminal, environment }, operator))
     }
 
     /// Keeps the terminal asked for; `false` when it is too late, the second, or out of bounds.
-    pub(super) fn terminal(&mut self, channel: ChannelId, term: &str, size: Size, modes: Vec<(u8, u32)>) -> bool {
+    pub(super) fn terminal(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        size: Size,
+        modes: Vec<(u8, u32)>,
+    ) -> bool {
         let Some(waiting) = self.waiting(channel) else { return false };
         let within = term.len() <= TERM && term.bytes().all(|byte| byte.is_ascii_graphic());
         if !within || waiting.terminal.is_some() {
@@ -198,6 +212,16 @@ impl Channels {
         }
     }
 
+    /// russh says nothing of channels that we closed first: those are forgotten when the next one comes.
+    fn forget_left(&mut self) {
+        let left: Vec<ChannelId> =
+            self.slots.iter().filter(|(_, slot)| slot.inlet.left()).map(|(id, _)| *id).collect();
+        for id in left {
+            self.windows.close(id);
+            self.slots.remove(&id);
+        }
+    }
+
     fn waiting(&mut self, channel: ChannelId) -> Option<&mut Waiting> {
         self.slots.get_mut(&channel)?.waiting.as_mut()
     }
@@ -207,7 +231,8 @@ impl Channels {
 fn allowed(name: &str) -> bool {
     matches!(name, "LANG" | "TERM" | "COLORTERM" | "GIT_PROTOCOL")
         || name.strip_prefix("LC_").is_some_and(|rest| {
-            (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            (1..=32).contains(&rest.len())
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         })
 }
 

@@ -99,8 +99,7 @@ impl Windows {
     }
 
     pub(super) fn open(&mut self, channel: ChannelId, inlet: Arc<Inlet>) {
-        let window =
-            Window { inlet, open: i64::from(WINDOW), regranted: None, held_in: None, asks: 0 };
+        let window = Window { inlet, open: i64::from(WINDOW), regranted: None, held_in: None, asks: 0 };
         self.channels.insert(channel, window);
     }
 
@@ -147,7 +146,7 @@ impl Windows {
     fn next_target(&mut self, epoch: u64, missed: bool, to_healthy: bool) -> u32 {
         let (mut worst, mut asks, mut exhausted, mut silent) = (WINDOW, 0, false, true);
         for window in self.channels.values_mut() {
-            if window.inlet.ended() {
+            if window.inlet.ended() || window.inlet.left() {
                 continue;
             }
             let want = wanted(&window.inlet);

@@ -6,73 +6,33 @@ use std::sync::{Arc, OnceLock};
 
 use policy::TargetName;
 use russh::keys::Certificate;
-use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::answering::advertised;
 use super::channels::{Broken, Channels};
+use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
-use super::listener::{Place, Places};
+use super::listener::Place;
 use super::remediation::Remediation;
-use super::words::{Speaker, Talking, Words};
+use super::words::{Speaker, Words};
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
 use crate::live::{Connection, Guest};
 use crate::login::{Attempt, Ground, Offer};
 use crate::{connection, session};
 
+/// Refused forwards of one connection that are logged one by one.
+const FORWARDS_LOGGED: u32 = 16;
 /// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
 const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
 const ANSWER: usize = 1024;
-
-/// What all connections of the door share.
-pub(super) struct Door {
-    bastion: Arc<Bastion>,
-    places: Arc<Places>,
-    names: Arc<Names>,
-    talking: Arc<Talking>,
-}
-
-impl Door {
-    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default() }
-    }
-
-    pub(super) fn bastion(&self) -> &Arc<Bastion> {
-        &self.bastion
-    }
-
-    /// A place for a new connection, while there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
-    }
-}
-
-/// What the listener keeps of a connection while the handler is russh's.
-pub(super) struct Entrance {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    handle: Arc<OnceLock<Handle>>,
-    /// Cancelled when the login is finished.
-    pub(super) logged_in: CancellationToken,
-}
-
-impl Entrance {
-    /// Hands over russh's handle, which exists only once the handler is given away.
-    pub(super) fn give(&self, handle: Handle) {
-        let _ = self.handle.set(handle);
-    }
-
-    /// The login took too long: logged, then the caller ends the connection.
-    pub(super) async fn overdue(&self) {
-        connection::overdue(&self.bastion, self.peer).await;
-    }
-}
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
@@ -102,6 +62,8 @@ pub(super) struct Handler {
     pub(super) place: Option<Place>,
     /// None inside a jump: from there no further jump leads on.
     names: Option<Arc<Names>>,
+    /// Forwards that were asked for.
+    forwards: u32,
 }
 
 impl Phase {
@@ -118,15 +80,30 @@ impl Handler {
         pace: Arc<Pace>,
         place: Place,
     ) -> (Self, Entrance) {
-        let bastion = door.bastion.clone();
+        let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
-        let entrance =
-            Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
+        let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        let (place, names, words) = (Some(place), Some(door.names.clone()), Words::new(door.talking.clone()));
-        (Self { bastion, peer, phase, channels, words, handle, kill, logged_in, place, names }, entrance)
+        let words = Words::new(door.talking().clone());
+        let (place, names) = (Some(place), Some(door.names().clone()));
+        (
+            Self {
+                bastion,
+                peer,
+                phase,
+                channels,
+                words,
+                handle,
+                kill,
+                logged_in,
+                place,
+                names,
+                forwards: 0,
+            },
+            entrance,
+        )
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -141,7 +118,11 @@ impl Handler {
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
         let (handle, token, words) = (Arc::default(), logged_in.clone(), Words::new(Arc::default()));
-        (Self { bastion, peer, phase, channels, words, handle, kill, logged_in, place: None, names: None }, token)
+        let (place, names, forwards) = (None, None, 0);
+        (
+            Self { bastion, peer, phase, channels, words, handle, kill, logged_in, place, names, forwards },
+            token,
+        )
     }
 
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
@@ -159,7 +140,9 @@ impl Handler {
             Phase::Open(connection) => {
                 tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
             }
-            Phase::Enrolling(guest) => self.words.begin(bastion, Speaker::Guest(guest.clone()), asked, operator),
+            Phase::Enrolling(guest) => {
+                self.words.begin(bastion, Speaker::Guest(guest.clone()), asked, operator)
+            }
             Phase::Remediation(remediation) => remediation.show(operator),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => {}
         }
@@ -178,12 +161,27 @@ impl Handler {
     fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
         let names = self.names.clone()?;
         match &mut self.phase {
-            Phase::Open(connection) => Some((names, Outer::Open(connection.clone()))),
+            // A login name that names a target leads there and nowhere else.
+            Phase::Open(connection) if connection.route.target.is_none() => {
+                Some((names, Outer::Open(connection.clone())))
+            }
             Phase::Remediation(told) => {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolling(_) | Phase::Ended => None,
+            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolling(_) | Phase::Ended => {
+                None
+            }
+        }
+    }
+
+    /// A forward: by policy, and no policy permits one yet.
+    fn refuse_forward(&mut self, to: String) {
+        let Phase::Open(connection) = &self.phase else { return };
+        self.forwards += 1;
+        if self.forwards <= FORWARDS_LOGGED {
+            let (bastion, connection) = (self.bastion.clone(), connection.clone());
+            tokio::spawn(async move { connection::refuse_forward(&bastion, &connection, to).await });
         }
     }
 }
@@ -209,7 +207,11 @@ impl russh::server::Handler for Handler {
         Ok(Auth::Accept)
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -268,19 +270,25 @@ impl russh::server::Handler for Handler {
         &mut self,
         channel: Channel<Msg>,
         host: &str,
-        _: u32,
+        port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        // The dropped reply refuses what is no name: an address with a colon, a path, anything over long.
-        let Ok(name) = TargetName::parse(host) else { return Ok(()) };
-        let Some((names, outer)) = self.jump_from() else { return Ok(()) };
+        // The dropped reply refuses what leads nowhere, and what is no name: an address with a colon, a path, anything long.
+        let (Ok(name), Some((names, outer))) = (TargetName::parse(host), self.jump_from()) else {
+            self.refuse_forward(format!("{host}:{port}"));
+            return Ok(());
+        };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (self.channels.gone().clone(), self.peer);
         reply.accept().await;
-        tokio::spawn(inner::serve(self.bastion.clone(), names, Jump { outer, name, inlet, half, gone, peer }));
+        tokio::spawn(inner::serve(
+            self.bastion.clone(),
+            names,
+            Jump { outer, name, inlet, half, gone, peer },
+        ));
         Ok(())
     }
 
@@ -288,7 +296,13 @@ impl russh::server::Handler for Handler {
         Ok(self.channels.data(channel, data)?)
     }
 
-    async fn extended_data(&mut self, channel: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
         Ok(self.channels.forget(channel, data.len())?)
     }
@@ -344,11 +358,21 @@ impl russh::server::Handler for Handler {
         self.begin(channel, Start::Shell, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Exec(bytes::Bytes::copy_from_slice(data)), session)
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Subsystem(name.to_owned()), session)
     }
 
@@ -380,7 +404,11 @@ impl russh::server::Handler for Handler {
         session.channel_failure(channel)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
         session.channel_failure(channel)?;
         Ok(false)
     }

@@ -27,6 +27,8 @@ pub(super) struct Inlet {
     queue: Mutex<Queue>,
     queued: AtomicUsize,
     ended: AtomicBool,
+    /// Nobody takes from it any more.
+    left: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +91,11 @@ impl Inlet {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// Whether what took from it has gone: the channel is over on our side.
+    pub(super) fn left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
     fn poll_next(&self, context: &Context<'_>) -> Poll<FromOperator> {
         let mut queue = self.lock();
         match queue.waiting.pop_front() {
@@ -144,9 +151,17 @@ impl FromInlet {
     /// An error once the connection has ended.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.ended.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the outer connection ended")),
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the outer connection ended"))
+            }
             Poll::Pending => Ok(()),
         }
+    }
+}
+
+impl Drop for FromInlet {
+    fn drop(&mut self) {
+        self.inlet.left.store(true, Ordering::Relaxed);
     }
 }
 

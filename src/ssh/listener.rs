@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::algorithms;
+use super::door::Door;
 use super::flow::{Pace, WINDOW};
-use super::handler::{Door, Handler};
+use super::handler::Handler;
 use super::stream::OperatorStream;
 use crate::bastion::Bastion;
 
@@ -93,7 +94,13 @@ pub async fn serve(
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, door.clone(), settings.clone(), stop.drain.clone(), tracker.clone()));
+        accepting.spawn(accept(
+            listener,
+            door.clone(),
+            settings.clone(),
+            stop.drain.clone(),
+            tracker.clone(),
+        ));
     }
     while accepting.join_next().await.is_some() {}
     drain(&bastion, &tracker, &stop.now).await;
@@ -200,7 +207,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let grace = door.bastion().config.ssh.login_grace;
     let kill = CancellationToken::new();
     let pace = Arc::new(Pace::default());
-    let stream = OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
+    let stream =
+        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
     let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place);
     let deadline = entrance.logged_in.clone();
     let started = timeout(grace, server::run_stream(config, stream, handler)).await;
@@ -239,7 +247,9 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
     }
     bastion.live.stop_all();
     if timeout(SEALING, tracker.wait()).await.is_err() {
-        tracing::warn!("connections remain after the time to end; their recordings are recovered at the next start");
+        tracing::warn!(
+            "connections remain after the time to end; their recordings are recovered at the next start"
+        );
     }
 }
 

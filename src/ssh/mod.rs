@@ -5,6 +5,7 @@ mod algorithms;
 mod answering;
 mod asking;
 mod channels;
+mod door;
 mod flow;
 mod handler;
 mod inlet;

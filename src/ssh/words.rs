@@ -14,7 +14,7 @@ use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress as _, Start};
 use crate::control::reply::{Reply as _, Trouble};
 use crate::control::{self, Caller, Word};
-use crate::live::{Connection, Cut, Cutter, Guest};
+use crate::live::{Carried, Connection, Cut, Cutter, Guest};
 use crate::login::{self, Person};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
@@ -61,11 +61,19 @@ impl Words {
     }
 
     /// Carries out what a channel asks for, in a task of its own.
-    pub(super) fn begin(&self, bastion: Arc<Bastion>, speaker: Speaker, asked: Asked, mut operator: Operator) {
+    pub(super) fn begin(
+        &self,
+        bastion: Arc<Bastion>,
+        speaker: Speaker,
+        asked: Asked,
+        mut operator: Operator,
+    ) {
         let places = self.places();
         tokio::spawn(async move {
+            let _carried = speaker.carry();
             operator.accept().await;
-            let asking = Asking::new(bastion.clone(), speaker.clone(), operator, asked.terminal.map(|t| t.size));
+            let asking =
+                Asking::new(bastion.clone(), speaker.clone(), operator, asked.terminal.map(|t| t.size));
             match places {
                 Some(_places) => converse(&bastion, &speaker, asked.start, asking).await,
                 None => asking.dismiss(&refusal(&bastion, "LIMIT-001", TOO_MANY).line()).await,
@@ -80,6 +88,14 @@ impl Words {
 }
 
 impl Speaker {
+    /// While something is carried the connection is not idle. A guest's has a limit of its own.
+    fn carry(&self) -> Option<Carried> {
+        match self {
+            Self::Operator(connection) => Some(connection.carry()),
+            Self::Guest(_) => None,
+        }
+    }
+
     /// What ends the connection.
     pub(super) fn cutter(&self) -> &Cutter {
         match self {
@@ -123,12 +139,15 @@ async fn converse(bastion: &Arc<Bastion>, speaker: &Speaker, start: Start, mut a
         Heading::Word(word) => carry_out(bastion, &caller, *word, start == Start::Shell, &mut asking).await,
         Heading::Elsewhere => return asking.dismiss(&refusal(bastion, "ACCESS-009", NO_TARGET).line()).await,
         Heading::Nowhere(unread) => {
-            let said = if unread.asked_for { asking.out(&unread.text).await } else { asking.err(&unread.text).await };
+            let said = if unread.asked_for {
+                asking.out(&unread.text).await
+            } else {
+                asking.err(&unread.text).await
+            };
             if unread.asked_for && said.is_ok() { 0 } else { MISUSED }
         }
     };
-    // Whether it was cut is known by now: the word has ended because of it, or before it.
-    match speaker.cutter().why() {
+    match asking.cut() {
         Some(cut) => asking.dismiss(&cut_line(bastion, cut)).await,
         None => asking.end(status).await,
     }
@@ -155,7 +174,13 @@ fn word(bastion: &Bastion, caller: &Caller, start: &Start) -> Heading {
 
 /// Has the dispatcher do it, to its end: when the operator goes, the word notices by what it says and hears, so that what
 /// it changes is never left half done.
-async fn carry_out(bastion: &Arc<Bastion>, caller: &Caller, mut word: Word, shell: bool, asking: &mut Asking) -> u8 {
+async fn carry_out(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    mut word: Word,
+    shell: bool,
+    asking: &mut Asking,
+) -> u8 {
     if let Err(text) = complete(&mut word, asking).await {
         let _ = asking.err(&format!("bartizan: {text}\n")).await;
         return MISUSED;

@@ -88,7 +88,10 @@ impl Store {
         .await?;
         let Some(id) = ids.first().copied() else { return Ok(false) };
         super::recovery::write(&mut tx, id, new.recovery, now).await?;
-        sqlx::query("DELETE FROM invitations WHERE operator = $1").bind(new.operator).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM invitations WHERE operator = $1")
+            .bind(new.operator)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -53,7 +53,8 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
-            let remedy = "; they enrol another with `mfa enroll totp`, or `bartizan operator totp` replaces it";
+            let remedy =
+                "; they enrol another with `mfa enroll totp`, or `bartizan operator totp` replaces it";
             let name = format!("of operator {}", new.operator);
             return Err(StoreError::Exists { noun: "an authenticator", name, remedy });
         }
@@ -124,7 +125,9 @@ mod tests {
         let store = Store::in_memory().await.unwrap();
         with_operator(&store, "alice").await;
         invited(&store).await;
-        for (digest, now, why) in [([8; 32], 500, "another token"), (DIGEST, 1000, "late"), (DIGEST, 99, "clock set back")] {
+        for (digest, now, why) in
+            [([8; 32], 500, "another token"), (DIGEST, 1000, "late"), (DIGEST, 99, "clock set back")]
+        {
             assert!(!store.take_invitation("alice", &digest, "s", now).await.unwrap(), "{why}");
         }
         assert!(!store.take_invitation("bob", &DIGEST, "s", 500).await.unwrap());

@@ -9,7 +9,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`] when the authenticator is gone, or when the database fails.
-    pub async fn set_recovery(&self, authenticator: i64, digests: &[[u8; 32]], now: i64) -> Result<(), StoreError> {
+    pub async fn set_recovery(
+        &self,
+        authenticator: i64,
+        digests: &[[u8; 32]],
+        now: i64,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM authenticators WHERE id = $1")
             .bind(authenticator)
@@ -40,7 +45,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; then nothing was taken.
-    pub async fn take_recovery(&self, totp: &Totp, digest: &[u8; 32], source: &str) -> Result<bool, StoreError> {
+    pub async fn take_recovery(
+        &self,
+        totp: &Totp,
+        digest: &[u8; 32],
+        source: &str,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let done = sqlx::query("DELETE FROM recovery_codes WHERE authenticator = $1 AND digest = $2")
             .bind(totp.id)
@@ -66,7 +76,10 @@ pub(super) async fn write(
     digests: &[[u8; 32]],
     now: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM recovery_codes WHERE authenticator = $1").bind(authenticator).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM recovery_codes WHERE authenticator = $1")
+        .bind(authenticator)
+        .execute(&mut **tx)
+        .await?;
     for digest in digests {
         sqlx::query("INSERT INTO recovery_codes (authenticator, digest, made) VALUES ($1, $2, $3)")
             .bind(authenticator)
@@ -91,7 +104,13 @@ mod tests {
     async fn enrolled(store: &Store) -> Totp {
         with_operator(store, "alice").await;
         let codes = codes();
-        let new = NewTotp { operator: "alice", sealed: b"s", last_step: 5, recovery: &codes, replace: Replace::None };
+        let new = NewTotp {
+            operator: "alice",
+            sealed: b"s",
+            last_step: 5,
+            recovery: &codes,
+            replace: Replace::None,
+        };
         store.enrol_totp(&new, 1).await.unwrap();
         store.totp("alice").await.unwrap().unwrap()
     }

@@ -119,7 +119,11 @@ impl Store {
 }
 
 /// Ends the count of what this operator got wrong at this source.
-pub(super) async fn forgive(tx: &mut Transaction<'_, Sqlite>, source: &str, operator: &str) -> Result<(), StoreError> {
+pub(super) async fn forgive(
+    tx: &mut Transaction<'_, Sqlite>,
+    source: &str,
+    operator: &str,
+) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM source_failures WHERE source = $1 AND operator = $2")
         .bind(source)
         .bind(operator)

@@ -11,6 +11,9 @@ use crate::bastion::Bastion;
 use crate::control::operator::known;
 use crate::control::reply::Trouble;
 
+/// A subsystem that no grant allows in earnest.
+const NOBODY_ALLOWS: &str = "bartizan-asks-whom-grants-name";
+
 /// The targets that a grant names this operator for, each with its default account, or else the first that is granted.
 /// Without an operator all targets with their default accounts.
 pub(in crate::control) async fn granted(
@@ -22,12 +25,17 @@ pub(in crate::control) async fn granted(
         let all = bundle.targets().map(|target| (target.name().clone(), target.default_account().cloned()));
         return Ok(all.collect());
     };
+    // What no grant allows: it is only asked whom they name, so nothing need be found out about what is missing.
+    let kind = ChannelKind::subsystem(NOBODY_ALLOWS)?;
     let standing = known(bastion, operator).await?;
-    let person = person(&standing).ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
+    let person = person(&standing)
+        .ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
     let mut granted = BTreeMap::new();
     for target in bundle.targets() {
         let default = target.default_account().into_iter();
-        let named = default.chain(target.accounts()).find(|account| names(bastion, &bundle, &person, target, account));
+        let named = default
+            .chain(target.accounts())
+            .find(|account| names(bastion, &bundle, &person, target, account, &kind));
         if let Some(account) = named {
             granted.insert(target.name().clone(), Some(account.clone()));
         }
@@ -37,7 +45,14 @@ pub(in crate::control) async fn granted(
     Ok(granted)
 }
 
-fn names(bastion: &Bastion, bundle: &Bundle, person: &Person, target: &Target, account: &AccountName) -> bool {
+fn names(
+    bastion: &Bastion,
+    bundle: &Bundle,
+    person: &Person,
+    target: &Target,
+    account: &AccountName,
+    kind: &ChannelKind,
+) -> bool {
     let request = Request {
         operator: &person.name,
         roles: &person.roles,
@@ -46,7 +61,7 @@ fn names(bastion: &Bastion, bundle: &Bundle, person: &Person, target: &Target, a
         device: None,
         target: target.name().as_str(),
         account: Some(account),
-        kind: &ChannelKind::Shell,
+        kind,
         factors: &[],
         assurance: 0,
         source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

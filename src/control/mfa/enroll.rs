@@ -35,22 +35,36 @@ pub(super) async fn totp<R: Reply>(
     show(bastion, operator, &seed, out).await?;
     let last_step = confirmed(bastion, &seed, &mut questions, out).await?;
     let codes = fresh_codes()?;
-    let (sealed, recovery) = (bastion.keys.seal_seed(operator.as_str(), &seed)?, digests(bastion, operator, &codes)?);
-    let new = NewTotp { operator: operator.as_str(), sealed: &sealed, last_step, recovery: &recovery, replace };
+    let (sealed, recovery) =
+        (bastion.keys.seal_seed(operator.as_str(), &seed)?, digests(bastion, operator, &codes)?);
+    let new =
+        NewTotp { operator: operator.as_str(), sealed: &sealed, last_step, recovery: &recovery, replace };
     if !bastion.store.enrol_totp(&new, bastion.clock.unix_ms()).await? {
-        return Err(Trouble::said("somebody else changed your authenticator meanwhile; look with `mfa show`, then try again"));
+        return Err(Trouble::said(
+            "somebody else changed your authenticator meanwhile; look with `mfa show`, then try again",
+        ));
     }
     out.out("\nEnrolled. From the next login on, this authenticator's codes count.\n\n").await?;
     show_codes(&codes, out).await
 }
 
-async fn show<R: Reply>(bastion: &Bastion, operator: &OperatorName, seed: &Seed, out: &mut R) -> Result<(), Trouble> {
+async fn show<R: Reply>(
+    bastion: &Bastion,
+    operator: &OperatorName,
+    seed: &Seed,
+    out: &mut R,
+) -> Result<(), Trouble> {
     let issuer = bastion.config.ssh.names.first().map_or("bartizan", String::as_str);
     let uri = seed.uri(issuer, operator.as_str());
-    let picture = qr(&uri).ok_or_else(|| Trouble::said("the address is too long for a QR code; shorten [ssh] names"))?;
+    let picture = qr(&uri)
+        .ok_or_else(|| Trouble::said("the address is too long for a QR code; shorten [ssh] names"))?;
     out.out("Scan this with an authenticator app, or type the key or the address into it.\n\n").await?;
     out.out(&picture).await?;
-    let text = Zeroizing::new(format!("\n\nKey:     {}\nAddress: {}\n\n", grouped(&seed.to_base32()).as_str(), uri.as_str()));
+    let text = Zeroizing::new(format!(
+        "\n\nKey:     {}\nAddress: {}\n\n",
+        grouped(&seed.to_base32()).as_str(),
+        uri.as_str()
+    ));
     out.out(&text).await
 }
 
@@ -81,10 +95,14 @@ async fn confirmed<R: Reply>(
         let now = u64::try_from(bastion.clock.now().as_second()).unwrap_or(0);
         match (first, seed.matching_step(&code, now)) {
             (Some(one), Some(two)) if two == one + 1 => return Ok(i64::try_from(two)?),
-            (Some(one), Some(two)) if two == one => out.out(&format!("That is the same code; wait for the next ({STEP} s).\n")).await?,
+            (Some(one), Some(two)) if two == one => {
+                out.out(&format!("That is the same code; wait for the next ({STEP} s).\n")).await?
+            }
             // A code was missed in between: the latest becomes the first.
             (_, Some(step)) => first = Some(step),
-            (_, None) => out.out("That is not its code; look at the clock of the phone and this machine.\n").await?,
+            (_, None) => {
+                out.out("That is not its code; look at the clock of the phone and this machine.\n").await?
+            }
         }
     }
     Err(Trouble::said("the codes were not right; nothing was changed"))

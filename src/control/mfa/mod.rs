@@ -92,13 +92,20 @@ pub(super) async fn run<R: Reply>(
     Ok(Done::Well)
 }
 
-async fn show<R: Reply>(bastion: &Bastion, operator: &OperatorName, json: bool, out: &mut R) -> Result<(), Trouble> {
+async fn show<R: Reply>(
+    bastion: &Bastion,
+    operator: &OperatorName,
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
     let totp = bastion.store.totp(operator.as_str()).await?;
     let left = match &totp {
         Some(totp) => bastion.store.recovery_left(totp.id).await?,
         None => 0,
     };
-    let codes = totp.as_ref().map(|totp| json!({ "kind": "totp", "added": at(totp.added), "disabled": totp.disabled() }));
+    let codes = totp
+        .as_ref()
+        .map(|totp| json!({ "kind": "totp", "added": at(totp.added), "disabled": totp.disabled() }));
     let value = json!({ "operator": operator, "codes": codes, "recovery_left": left });
     let since = totp.as_ref().map(|totp| format!("since {}", at(totp.added)));
     thing(out, json, &value, vec![("codes", or_dash(since)), ("recovery codes left", left.to_string())]).await
@@ -143,10 +150,16 @@ fn digests(bastion: &Bastion, operator: &OperatorName, codes: &[Written]) -> Res
 }
 
 async fn show_codes<R: Reply>(codes: &[Written], out: &mut R) -> Result<(), Trouble> {
-    out.out("Recovery codes. Each stands in for a one-time code, once: type ? when you are asked for one.\n\n").await?;
+    out.out(
+        "Recovery codes. Each stands in for a one-time code, once: type ? when you are asked for one.\n\n",
+    )
+    .await?;
     for code in codes {
         let line = Zeroizing::new(format!("    {}\n", code.shown().as_str()));
         out.out(&line).await?;
     }
-    out.out("\nKeep them where your phone is not. They are not shown again, and older ones no longer count.\n").await
+    out.out(
+        "\nKeep them where your phone is not. They are not shown again, and older ones no longer count.\n",
+    )
+    .await
 }

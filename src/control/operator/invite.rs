@@ -35,7 +35,9 @@ pub(super) async fn run<R: Reply>(
     let standing = with_row(bastion, name).await?;
     if standing.state != OperatorState::Active {
         let state = standing.state.as_str();
-        return Err(Trouble::said(format!("operator {name} is {state}; see `bartizan operator show {name}`")));
+        return Err(Trouble::said(format!(
+            "operator {name} is {state}; see `bartizan operator show {name}`"
+        )));
     }
     let token = Written::generate(Kind::Invitation)?;
     let digest = bastion.keys.digest(name.as_str(), &token)?;
@@ -53,7 +55,8 @@ pub(super) async fn run<R: Reply>(
     ))
     .await?;
     if bastion.store.operator_keys(name.as_str()).await?.is_empty() {
-        out.err(&format!("bartizan: {name} has no key yet; `bartizan operator key add {name} FILE`\n")).await?;
+        out.err(&format!("bartizan: {name} has no key yet; `bartizan operator key add {name} FILE`\n"))
+            .await?;
     }
     Ok(())
 }

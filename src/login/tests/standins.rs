@@ -25,8 +25,12 @@ impl Scene {
         let (print, text) = (fingerprint(&key), key.to_openssh().unwrap());
         let new = NewKey { operator: name, fingerprint: &print, public_key: &text, comment: "" };
         self.store.add_operator_key(&new, 1).await.unwrap();
-        let (laptop, print, text) = (format!("lt-{name}"), fingerprint(&device), device.to_openssh().unwrap());
-        self.store.add_device(&NewDevice::active(&laptop, name, "default", Some((&print, &text))), 1).await.unwrap();
+        let (laptop, print, text) =
+            (format!("lt-{name}"), fingerprint(&device), device.to_openssh().unwrap());
+        self.store
+            .add_device(&NewDevice::active(&laptop, name, "default", Some((&print, &text))), 1)
+            .await
+            .unwrap();
     }
 
     /// Invites for 15 minutes from now.
@@ -91,7 +95,11 @@ async fn the_recovery_prompt_comes_to_who_asks_for_it_and_each_answer_needs_its_
     assert_eq!(refused(attempt.answers("alice", &[b"?"]).await), "LOGIN-004");
     recovering(&mut attempt, "alice").await;
     assert_eq!(refused(attempt.answers("alice", &[scene.code("alice").as_bytes()]).await), "LOGIN-004");
-    assert_eq!(refused(attempt.answers("alice", &[codes[0].as_bytes()]).await), "LOGIN-010", "the prompt is over");
+    assert_eq!(
+        refused(attempt.answers("alice", &[codes[0].as_bytes()]).await),
+        "LOGIN-010",
+        "the prompt is over"
+    );
     recovering(&mut attempt, "alice").await;
     let twice = [codes[0].as_bytes(), codes[0].as_bytes()];
     assert_eq!(refused(attempt.answers("alice", &twice).await), "LOGIN-010");
@@ -119,7 +127,11 @@ async fn recovery_codes_are_throttled_with_the_codes_and_end_their_count() {
     }
     recovering(&mut attempt, "alice").await;
     assert_eq!(refused(attempt.answers("alice", &[codes[0].as_bytes()]).await), "LOGIN-006");
-    assert_eq!(refused(answered(&mut attempt, "alice", &scene.code("alice")).await), "LOGIN-006", "one count for both");
+    assert_eq!(
+        refused(answered(&mut attempt, "alice", &scene.code("alice")).await),
+        "LOGIN-006",
+        "one count for both"
+    );
     scene.clock.pass(Duration::from_secs(30));
     recovering(&mut attempt, "alice").await;
     done(attempt.answers("alice", &[codes[0].as_bytes()]).await);
@@ -134,7 +146,10 @@ async fn an_invitation_lets_in_once_to_enrol_and_to_nothing_else() {
     let mut attempt = scene.with_key("carol").await;
     assert_eq!(asked(&mut attempt, "carol").await, "Invitation: ");
     let guest = invited(attempt.answers("carol", &[token.as_bytes()]).await);
-    assert_eq!((guest.operator().as_str(), guest.device_facts().unwrap().name.as_str()), ("carol", "lt-carol"));
+    assert_eq!(
+        (guest.operator().as_str(), guest.device_facts().unwrap().name.as_str()),
+        ("carol", "lt-carol")
+    );
     assert_eq!(guest.detail()["invitation"], true);
     // It is used up, so nobody is asked for it any more.
     let mut attempt = scene.with_key("carol").await;
@@ -160,7 +175,11 @@ async fn a_wrong_late_or_foreign_invitation_is_refused_and_throttled() {
         assert_eq!(refused(attempt.answers("carol", &[other.as_bytes()]).await), "LOGIN-013");
     }
     asked(&mut attempt, "carol").await;
-    assert_eq!(refused(attempt.answers("carol", &[token.as_bytes()]).await), "LOGIN-006", "too many from this source");
+    assert_eq!(
+        refused(attempt.answers("carol", &[token.as_bytes()]).await),
+        "LOGIN-006",
+        "too many from this source"
+    );
     scene.clock.pass(Duration::from_secs(900));
     let mut attempt = scene.with_key("carol").await;
     assert_eq!(asked(&mut attempt, "carol").await, "One-time code: ", "it is over");
@@ -179,7 +198,11 @@ async fn an_invitation_needs_device_and_key_first_and_ends_with_the_operator() {
     let mut attempt = scene.with_key("carol").await;
     asked(&mut attempt, "carol").await;
     scene.store.set_operator_state("carol", OperatorState::Disabled, 2).await.unwrap();
-    assert_eq!(refused(attempt.answers("carol", &[token.as_bytes()]).await), "LOGIN-013", "disabling ended it");
+    assert_eq!(
+        refused(attempt.answers("carol", &[token.as_bytes()]).await),
+        "LOGIN-013",
+        "disabling ended it"
+    );
 }
 
 #[tokio::test]
