@@ -74,12 +74,8 @@ fn an_invited_person_enrols_and_then_logs_in_with_code_or_recovery_code() {
     screen.expect("a recovery code");
     assert_eq!(screen.exit(), 0);
     assert_ne!(by_recovery(&carol, &codes[3], "whoami").exit(), 0, "used up");
-    let login = rig
-        .events()
-        .into_iter()
-        .filter(|e| e["type"] == "auth.login" && e["outcome"] == "ok")
-        .next_back()
-        .unwrap();
+    let login =
+        rig.events().into_iter().rfind(|e| e["type"] == "auth.login" && e["outcome"] == "ok").unwrap();
     assert_eq!(
         (&login["detail"]["factors"][1]["factor"], &login["detail"]["codes"]),
         (&"recovery".into(), &false.into())

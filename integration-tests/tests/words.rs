@@ -115,6 +115,14 @@ fn roles_hold_over_ssh_and_refusals_are_logged() {
     let exported = audrey.word(&format!("recording export {id} --format text"));
     assert!(out(&exported).contains("recorded"), "{}", err(&exported));
     assert_eq!(code(&audrey.word("operator disable ana")), 1);
+    let mut screen = audrey.word_on_terminal(&format!("recording play {id}"));
+    screen.expect("recorded");
+    screen.send("q");
+    assert_eq!(screen.exit(), 0);
+    let mut screen = audrey.word_on_terminal("audit tail");
+    screen.expect("admin.recording.play");
+    screen.send("\u{3}");
+    assert_ne!(screen.exit(), 0, "control-C ends what does not listen");
 
     let adam = rig.client("adam");
     assert_eq!(code(&adam.word("operator enable adam")), 1, "nobody changes their own account");
@@ -199,4 +207,28 @@ fn words_are_bounded_and_end_with_what_they_rest_on() {
         let said = tail.wait_with_output().unwrap();
         assert_ne!(code(&said), 0, "{}", err(&said));
     }
+}
+
+#[test]
+fn a_word_ends_when_the_role_it_needs_is_taken_away() {
+    let rig = Rig::new().operator("audrey").role("auditor").target("db1").start();
+    let mut tail = rig
+        .client("audrey")
+        .command("ssh")
+        .args(["audrey@bastion", "audit tail --json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(tail.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let bundle = rig.new_folder("bundle");
+    let text = std::fs::read_to_string(rig.path("bundle/scene.toml")).unwrap();
+    assert!(text.contains("\"auditor\""));
+    std::fs::write(bundle.join("scene.toml"), text.replace("\"auditor\"", "\"reader\"")).unwrap();
+    rig.said(&["access", "apply", bundle.to_str().unwrap()]);
+    let said = tail.wait_with_output().unwrap();
+    assert_eq!(code(&said), 254, "{}", err(&said));
+    assert!(err(&said).contains("[SESSION-002]"), "{}", err(&said));
+    assert_eq!(code(&rig.client("audrey").word("whoami")), 0, "the connection itself may stay");
 }

@@ -61,9 +61,8 @@ impl Questions {
                         return Err(Trouble::said("given up; nothing was changed"));
                     }
                     '\u{7f}' | '\u{8}' => {
-                        if line.pop().is_some() && echo == Echo::On {
-                            out.out("\u{8} \u{8}").await?;
-                        }
+                        let erased = line.pop().is_some();
+                        out.out(if erased && echo == Echo::On { "\u{8} \u{8}" } else { "" }).await?;
                     }
                     key if !super::clean::commands(key) && line.chars().count() < LONGEST => {
                         line.push(key);
