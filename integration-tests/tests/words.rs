@@ -182,7 +182,7 @@ fn words_are_bounded_and_end_with_what_they_rest_on() {
     let rig = Rig::new().operator("ana").role("auditor").target("db1").start();
     let ana = rig.client("ana");
     let shared = ana.share_words();
-    let mut tails: Vec<_> = (0..8)
+    let mut tails: Vec<_> = (0..16)
         .map(|_| {
             let mut tail = shared.start("audit tail");
             let mut first = [0; 1];
@@ -190,9 +190,9 @@ fn words_are_bounded_and_end_with_what_they_rest_on() {
             tail
         })
         .collect();
-    let ninth = shared.command("whoami").output().unwrap();
-    assert_eq!(code(&ninth), 254);
-    assert!(err(&ninth).contains("[LIMIT-001]"), "{}", err(&ninth));
+    let another = shared.command("whoami").output().unwrap();
+    assert_eq!(code(&another), 254);
+    assert!(err(&another).contains("[LIMIT-001]"), "{}", err(&another));
     // One that ends by itself makes room.
     let one = tails.pop().unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_child(&one), rustix::process::Signal::TERM)

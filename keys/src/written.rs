@@ -23,10 +23,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn bits(self) -> u32 {
+    fn bytes(self) -> usize {
         match self {
-            Self::Recovery => 64,
-            Self::Invitation => 128,
+            Self::Recovery => 8,
+            Self::Invitation => 16,
         }
     }
 
@@ -34,6 +34,14 @@ impl Kind {
         match self {
             Self::Recovery => 13,
             Self::Invitation => 26,
+        }
+    }
+
+    /// Bits in the first character; all others hold five.
+    fn first_bits(self) -> u32 {
+        match self {
+            Self::Recovery => 4,
+            Self::Invitation => 3,
         }
     }
 
@@ -58,7 +66,7 @@ impl Written {
     /// No randomness.
     pub fn generate(kind: Kind) -> Result<Self, RandomError> {
         let mut value = random::bytes::<16>()?;
-        let unused = 16 - usize::try_from(kind.bits() / 8).unwrap_or(16);
+        let unused = value.len() - kind.bytes();
         value.iter_mut().take(unused).for_each(|byte| *byte = 0);
         Ok(Self { kind, value })
     }
@@ -76,9 +84,8 @@ impl Written {
         for byte in typed.iter().filter(|byte| !matches!(byte, b'-' | b' ' | b'\t' | b'\r' | b'\n')) {
             let digit = digit(*byte)?;
             count += 1;
-            if count == 1
-                && u32::from(digit) >> (kind.bits() + 5 - 5 * u32::try_from(kind.characters()).ok()?) != 0
-            {
+            // The characters hold a bit or two more than there are.
+            if count == 1 && digit >> kind.first_bits() != 0 {
                 return None;
             }
             *value = (*value << 5) | u128::from(digit);

@@ -37,8 +37,7 @@ pub(super) struct Asking {
     shape: Shape,
     /// What is said, once it is known, and the generation of decisions in which it was found permitted.
     word: Option<(Word, u64)>,
-    early: VecDeque<FromOperator>,
-    early_bytes: usize,
+    early: Early,
     gone: bool,
     /// Why it is to end, where that is not the connection's affair.
     cut: Option<Cut>,
@@ -59,20 +58,9 @@ impl Asking {
             rows: cells(size.rows),
             keys: false,
         });
-        let (early, early_bytes) = (VecDeque::new(), 0);
+        let early = Early::default();
         let alive = Instant::now();
-        Self {
-            bastion,
-            speaker,
-            operator,
-            shape,
-            word: None,
-            early,
-            early_bytes,
-            gone: false,
-            cut: None,
-            alive,
-        }
+        Self { bastion, speaker, operator, shape, word: None, early, gone: false, cut: None, alive }
     }
 
     /// From here on the word's right is watched, and keys are heard if it listens.
@@ -139,54 +127,31 @@ impl Asking {
             return Err(Trouble::Gone);
         }
         let ending = self.speaker.cutter().ending().clone();
-        let heard = {
-            let (from, to) = self.operator.split();
-            let mut putting = std::pin::pin!(to.put(message));
-            let mut heard = Vec::new();
-            let put = loop {
-                tokio::select! {
-                    biased;
-                    () = ending.cancelled() => break false,
-                    put = &mut putting => break put.is_ok(),
-                    message = from.next() => match message {
-                        Some(message) => {
-                            from.settle(message.size());
-                            let closed = message == FromOperator::Close;
-                            heard.push(message);
-                            if closed { break false }
-                        }
-                        None => break false,
-                    },
+        let stalled = Instant::now() + self.bastion.config.ssh.idle_timeout;
+        let (from, to) = self.operator.split();
+        let mut putting = std::pin::pin!(to.put(message));
+        let put = loop {
+            tokio::select! {
+                biased;
+                () = ending.cancelled() => break false,
+                put = &mut putting => break put.is_ok(),
+                heard = from.next() => {
+                    let Some(heard) = heard else { break false };
+                    from.settle(heard.size());
+                    if self.early.keep(self.shape, heard).is_some() {
+                        break false;
+                    }
                 }
-            };
-            self.gone = !put;
-            heard
-        };
-        heard.into_iter().for_each(|message| self.keep(message));
-        self.alive = Instant::now();
-        if self.gone { Err(Trouble::Gone) } else { Ok(()) }
-    }
-
-    /// Keeps what came while nobody listened; an end ends it now.
-    fn keep(&mut self, message: FromOperator) {
-        match &message {
-            FromOperator::Close => self.gone = true,
-            FromOperator::Signal(name) if ends(name) => self.gone = true,
-            FromOperator::Data(bytes) if !self.shape.keys => self.gone |= self.interrupts(bytes),
-            FromOperator::Eof | FromOperator::Signal(_) => {}
-            FromOperator::Data(_) | FromOperator::Resize(_) => {
-                let size = message.size();
-                if self.early_bytes + size <= EARLY {
-                    self.early_bytes += size;
-                    self.early.push_back(message);
+                // Who does not read keeps others from their turn.
+                () = sleep_until(stalled) => {
+                    self.cut = Some(Cut::Idle);
+                    break false;
                 }
             }
-        }
-    }
-
-    /// Control-C on a terminal whose keys nobody else hears.
-    fn interrupts(&self, bytes: &[u8]) -> bool {
-        self.shape.terminal && bytes.contains(&INTERRUPT)
+        };
+        self.gone = !put;
+        self.alive = Instant::now();
+        if put { Ok(()) } else { Err(Trouble::Gone) }
     }
 
     fn hear(&mut self, message: FromOperator) -> Option<Heard> {
@@ -194,7 +159,7 @@ impl Asking {
             FromOperator::Data(bytes) if self.shape.keys => {
                 Some(Heard::Keys(String::from_utf8_lossy(&bytes).into_owned()))
             }
-            FromOperator::Data(bytes) => self.interrupts(&bytes).then_some(Heard::Gone),
+            FromOperator::Data(bytes) => interrupts(self.shape, &bytes).then_some(Heard::Gone),
             FromOperator::Resize(size) if self.shape.terminal => {
                 (self.shape.columns, self.shape.rows) = (cells(size.columns), cells(size.rows));
                 Some(Heard::Size(self.shape.columns, self.shape.rows))
@@ -249,11 +214,8 @@ impl Reply for Asking {
                 return Heard::Gone;
             }
             // From here to the answer nothing is awaited once a message was taken: this future may be dropped and asked again.
-            let message = match self.early.pop_front() {
-                Some(message) => {
-                    self.early_bytes -= message.size();
-                    message
-                }
+            let message = match self.early.take() {
+                Some(message) => message,
                 None => {
                     let idle = self.alive + self.bastion.config.ssh.idle_timeout;
                     let ending = self.speaker.cutter().ending().clone();
@@ -284,10 +246,88 @@ impl Reply for Asking {
     }
 }
 
+/// What came while the word spoke and nobody listened. Bounded: what is too much is dropped, but an end never is.
+#[derive(Debug, Default)]
+struct Early {
+    queue: VecDeque<FromOperator>,
+    bytes: usize,
+}
+
+impl Early {
+    /// Keeps a message; answers [`Heard::Gone`] where it ends the word now.
+    fn keep(&mut self, shape: Shape, message: FromOperator) -> Option<Heard> {
+        match &message {
+            FromOperator::Close => return Some(Heard::Gone),
+            FromOperator::Signal(name) => return ends(name).then_some(Heard::Gone),
+            FromOperator::Data(bytes) if !shape.keys => {
+                return interrupts(shape, bytes).then_some(Heard::Gone);
+            }
+            FromOperator::Eof => return None,
+            FromOperator::Data(_) | FromOperator::Resize(_) => {}
+        }
+        let size = message.size();
+        if self.bytes + size <= EARLY {
+            self.bytes += size;
+            self.queue.push_back(message);
+        }
+        None
+    }
+
+    fn take(&mut self) -> Option<FromOperator> {
+        let message = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.size());
+        Some(message)
+    }
+}
+
+/// Control-C on a terminal whose keys nobody else hears.
+fn interrupts(shape: Shape, bytes: &[u8]) -> bool {
+    shape.terminal && !shape.keys && bytes.contains(&INTERRUPT)
+}
+
 fn cells(count: u32) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 fn ends(signal: &str) -> bool {
     matches!(signal, "HUP" | "INT" | "KILL" | "QUIT" | "TERM")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMINAL: Shape = Shape { terminal: true, columns: 80, rows: 24, keys: false };
+
+    fn data(text: &'static str) -> FromOperator {
+        FromOperator::Data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn what_is_typed_while_a_word_speaks_is_kept_in_order_and_bounded() {
+        let (mut early, listening) = (Early::default(), Shape { keys: true, ..TERMINAL });
+        for _ in 0..100_000 {
+            assert_eq!(early.keep(listening, data("abc")), None);
+        }
+        assert!(early.bytes <= EARLY && early.queue.len() <= EARLY);
+        assert_eq!(early.take(), Some(data("abc")));
+        while early.take().is_some() {}
+        assert_eq!(early.bytes, 0);
+    }
+
+    #[test]
+    fn an_end_is_heard_however_much_was_typed_before_it() {
+        let mut early = Early::default();
+        for _ in 0..100_000 {
+            early.keep(TERMINAL, data("abc"));
+        }
+        assert!(early.queue.is_empty(), "nobody will listen to it");
+        assert_eq!(early.keep(TERMINAL, FromOperator::Eof), None);
+        assert_eq!(early.keep(TERMINAL, FromOperator::Signal("USR1".into())), None);
+        for end in [data("x\u{3}"), FromOperator::Signal("INT".into()), FromOperator::Close] {
+            assert_eq!(early.keep(TERMINAL, end), Some(Heard::Gone));
+        }
+        let pipe = Shape::default();
+        assert_eq!(early.keep(pipe, data("\u{3}")), None, "a byte of a file, no key");
+    }
 }

@@ -20,7 +20,7 @@ use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
 use super::remediation::Remediation;
-use super::words::{Speaker, Words};
+use super::words::{self, Speaker, Talking};
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
 use crate::live::{Connection, Guest};
@@ -54,7 +54,7 @@ pub(super) struct Handler {
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
     channels: Channels,
-    words: Words,
+    talking: Arc<Talking>,
     pub(super) handle: Arc<OnceLock<Handle>>,
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
@@ -86,7 +86,7 @@ impl Handler {
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        let words = Words::new(door.talking().clone());
+        let talking = door.talking().clone();
         let (place, names) = (Some(place), Some(door.names().clone()));
         (
             Self {
@@ -94,7 +94,7 @@ impl Handler {
                 peer,
                 phase,
                 channels,
-                words,
+                talking,
                 handle,
                 kill,
                 logged_in,
@@ -117,10 +117,11 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
-        let (handle, token, words) = (Arc::default(), logged_in.clone(), Words::new(Arc::default()));
+        // Every channel here names a target, so no word is said.
+        let (handle, token, talking) = (Arc::default(), logged_in.clone(), Arc::default());
         let (place, names, forwards) = (None, None, 0);
         (
-            Self { bastion, peer, phase, channels, words, handle, kill, logged_in, place, names, forwards },
+            Self { bastion, peer, phase, channels, talking, handle, kill, logged_in, place, names, forwards },
             token,
         )
     }
@@ -135,13 +136,14 @@ impl Handler {
         let bastion = self.bastion.clone();
         match &mut self.phase {
             Phase::Open(connection) if connection.route.target.is_none() => {
-                self.words.begin(bastion, Speaker::Operator(connection.clone()), asked, operator);
+                let speaker = Speaker::Operator(connection.clone());
+                words::begin(bastion, &self.talking, speaker, asked, operator);
             }
             Phase::Open(connection) => {
                 tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
             }
             Phase::Enrolling(guest) => {
-                self.words.begin(bastion, Speaker::Guest(guest.clone()), asked, operator)
+                words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => {}

@@ -1,12 +1,11 @@
 //! Words over SSH: `ssh bastion WORD...` on a connection that names no target, carried out by the one dispatcher.
 //! Never reaches a target and never opens a file for an operator: what a word needs comes by its channel.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policy::{OperatorName, TenantName};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::asking::Asking;
 use super::outlet::Operator;
@@ -19,9 +18,9 @@ use crate::login::{self, Person};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 
-/// Words at once in one connection, and in all.
-const HERE: usize = 8;
-const EVERYWHERE: usize = 256;
+/// Words at once of one operator, and of all.
+const EACH: usize = 16;
+const EVERYBODY: usize = 1024;
 /// How long who came by an invitation may stay.
 pub(super) const VISIT: Duration = Duration::from_secs(600);
 /// Exit status of a line that is no word.
@@ -31,19 +30,43 @@ const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
 const TOO_MANY: &str = "too many commands at once; wait for one to end";
 const NOT_NOW: &str = "the bastion cannot check your roles now; try again in a moment";
 
-/// Counts the words that are being said, over all connections.
-pub(super) struct Talking(Arc<Semaphore>);
+/// Counts the words that are being said, by operator and over all connections.
+#[derive(Default)]
+pub(super) struct Talking(Mutex<HashMap<OperatorName, usize>>);
 
-impl Default for Talking {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(EVERYWHERE)))
+/// A word that is being said; counted until it is dropped.
+struct Turn {
+    talking: Arc<Talking>,
+    operator: OperatorName,
+}
+
+impl Talking {
+    /// A turn for this operator, unless they or all together have too many.
+    fn turn(self: &Arc<Self>, operator: &OperatorName) -> Option<Turn> {
+        let mut counts = self.lock();
+        let (own, all) = (counts.get(operator).copied().unwrap_or(0), counts.values().sum::<usize>());
+        if own >= EACH || all >= EVERYBODY {
+            return None;
+        }
+        counts.insert(operator.clone(), own + 1);
+        Some(Turn { talking: self.clone(), operator: operator.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OperatorName, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The words of one connection.
-pub(super) struct Words {
-    here: Arc<Semaphore>,
-    talking: Arc<Talking>,
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut counts = self.talking.lock();
+        match counts.get_mut(&self.operator) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                counts.remove(&self.operator);
+            }
+        }
+    }
 }
 
 /// Who speaks on a connection.
@@ -55,39 +78,35 @@ pub(super) enum Speaker {
     Guest(Arc<Guest>),
 }
 
-impl Words {
-    pub(super) fn new(talking: Arc<Talking>) -> Self {
-        Self { here: Arc::new(Semaphore::new(HERE)), talking }
-    }
-
-    /// Carries out what a channel asks for, in a task of its own.
-    pub(super) fn begin(
-        &self,
-        bastion: Arc<Bastion>,
-        speaker: Speaker,
-        asked: Asked,
-        mut operator: Operator,
-    ) {
-        let places = self.places();
-        tokio::spawn(async move {
-            let _carried = speaker.carry();
-            operator.accept().await;
-            let asking =
-                Asking::new(bastion.clone(), speaker.clone(), operator, asked.terminal.map(|t| t.size));
-            match places {
-                Some(_places) => converse(&bastion, &speaker, asked.start, asking).await,
-                None => asking.dismiss(&refusal(&bastion, "LIMIT-001", TOO_MANY).line()).await,
-            }
-        });
-    }
-
-    fn places(&self) -> Option<[OwnedSemaphorePermit; 2]> {
-        let here = self.here.clone().try_acquire_owned().ok()?;
-        Some([here, self.talking.0.clone().try_acquire_owned().ok()?])
-    }
+/// Carries out what a channel asks for, in a task of its own.
+pub(super) fn begin(
+    bastion: Arc<Bastion>,
+    talking: &Arc<Talking>,
+    speaker: Speaker,
+    asked: Asked,
+    mut operator: Operator,
+) {
+    let turn = talking.turn(speaker.name());
+    tokio::spawn(async move {
+        let _carried = speaker.carry();
+        operator.accept().await;
+        let size = asked.terminal.map(|terminal| terminal.size);
+        let asking = Asking::new(bastion.clone(), speaker.clone(), operator, size);
+        match turn {
+            Some(_turn) => converse(&bastion, &speaker, asked.start, asking).await,
+            None => asking.dismiss(&refusal(&bastion, "LIMIT-001", TOO_MANY).line()).await,
+        }
+    });
 }
 
 impl Speaker {
+    fn name(&self) -> &OperatorName {
+        match self {
+            Self::Operator(connection) => connection.authenticated.operator(),
+            Self::Guest(guest) => guest.invited.operator(),
+        }
+    }
+
     /// While something is carried the connection is not idle. A guest's has a limit of its own.
     fn carry(&self) -> Option<Carried> {
         match self {
@@ -232,4 +251,20 @@ fn cut_line(bastion: &Bastion, cut: Cut) -> String {
 
 fn refusal(bastion: &Bastion, code: &'static str, told: &str) -> Refusal {
     Refusal::new(code, told, told, bastion.ids.reference(bastion.clock.now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_operator_cannot_take_all_turns_and_each_is_given_back() {
+        let talking = Arc::new(Talking::default());
+        let [ana, bob] = ["ana", "bob"].map(|name| OperatorName::parse(name).unwrap());
+        let turns: Vec<_> = (0..100).filter_map(|_| talking.turn(&ana)).collect();
+        assert_eq!(turns.len(), EACH);
+        assert!(talking.turn(&bob).is_some());
+        drop(turns);
+        assert!(talking.lock().is_empty());
+    }
 }
