@@ -1,6 +1,8 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod reach;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,14 +11,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName,
-    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName, Permit,
+    Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
-use crate::login::Authenticated;
+use crate::login::{Authenticated, Invited};
 use crate::store::{BundleFile, DeviceState, Store, StoreError};
+
+pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
 const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -234,36 +238,80 @@ pub async fn decide(
     moment: Moment,
 ) -> Result<Permit, Refused> {
     let bundle = bastion.access.bundle();
-    let standing = Standing::read(bastion, &bundle, authenticated).await?;
-    // A proof from the future means that the clock was set back: such a proof counts as stale.
-    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
-    let factors: Vec<Held> =
-        authenticated.factors().iter().map(|&(factor, at)| Held { factor, age: age(at) }).collect();
-    let request = Request {
-        operator: authenticated.operator(),
-        roles: &standing.roles,
-        tenant: &standing.tenant,
-        enabled: standing.enabled,
-        device: standing.device.as_ref(),
-        target,
-        account,
-        kind,
-        factors: &factors,
-        assurance: authenticated.assurance(),
-        source: authenticated.source(),
-        reason: None,
-        approvals: 0,
-        now: bastion.clock.now(),
-        since: moment.since,
-    };
-    policy::decide(&bundle, &request).map_err(|denial| Refused::Denied(Box::new(denial)))
+    let held = Held::read(bastion, &bundle, authenticated, moment).await?;
+    held.decide(&bundle, target, account, kind).map_err(|denial| Refused::Denied(Box::new(denial)))
+}
+
+/// All that a decision about this operator rests on but for what is asked.
+struct Held<'a> {
+    authenticated: &'a Authenticated,
+    standing: Standing,
+    factors: Vec<policy::Held>,
+    now: Timestamp,
+    since: Option<Timestamp>,
+}
+
+impl<'a> Held<'a> {
+    async fn read(
+        bastion: &Bastion,
+        bundle: &Bundle,
+        authenticated: &'a Authenticated,
+        moment: Moment,
+    ) -> Result<Self, StoreError> {
+        let standing =
+            Standing::read(bastion, bundle, authenticated.operator(), authenticated.device_facts()).await?;
+        // A proof from the future means that the clock was set back: such a proof counts as stale.
+        let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
+        let factors = authenticated
+            .factors()
+            .iter()
+            .map(|&(factor, at)| policy::Held { factor, age: age(at) })
+            .collect();
+        Ok(Self { authenticated, standing, factors, now: bastion.clock.now(), since: moment.since })
+    }
+
+    fn decide(
+        &self,
+        bundle: &Bundle,
+        target: &str,
+        account: Option<&AccountName>,
+        kind: &ChannelKind,
+    ) -> policy::Decision {
+        let request = Request {
+            operator: self.authenticated.operator(),
+            roles: &self.standing.roles,
+            tenant: &self.standing.tenant,
+            enabled: self.standing.enabled,
+            device: self.standing.device.as_ref(),
+            target,
+            account,
+            kind,
+            factors: &self.factors,
+            assurance: self.authenticated.assurance(),
+            source: self.authenticated.source(),
+            reason: None,
+            approvals: 0,
+            now: self.now,
+            since: self.since,
+        };
+        policy::decide(bundle, &request)
+    }
 }
 
 /// Whether a logged-in connection may stay: its operator and its device are still in order.
 pub async fn may_stay(bastion: &Bastion, authenticated: &Authenticated) -> bool {
-    let bundle = bastion.access.bundle();
-    match Standing::read(bastion, &bundle, authenticated).await {
-        Ok(standing) => standing.enabled && (standing.device.is_some() || authenticated.device().is_none()),
+    in_order(bastion, authenticated.operator(), authenticated.device_facts()).await
+}
+
+/// Whether a connection that came by an invitation may stay.
+pub async fn may_enrol(bastion: &Bastion, invited: &Invited) -> bool {
+    in_order(bastion, invited.operator(), invited.device_facts().cloned()).await
+}
+
+async fn in_order(bastion: &Bastion, operator: &OperatorName, device: Option<DeviceFacts>) -> bool {
+    let (bundle, proven) = (bastion.access.bundle(), device.is_some());
+    match Standing::read(bastion, &bundle, operator, device).await {
+        Ok(standing) => standing.enabled && (standing.device.is_some() || !proven),
         Err(_) => false,
     }
 }
@@ -281,11 +329,12 @@ impl Standing {
     async fn read(
         bastion: &Bastion,
         bundle: &Bundle,
-        authenticated: &Authenticated,
+        operator: &OperatorName,
+        proven: Option<DeviceFacts>,
     ) -> Result<Self, StoreError> {
-        let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
-        let device = match authenticated.device() {
-            Some(name) => device_now(bastion, authenticated, name).await?,
+        let person = crate::login::person(&bastion.store, bundle, operator).await?;
+        let device = match proven {
+            Some(facts) => device_now(bastion, facts).await?,
             None => None,
         };
         Ok(match person {
@@ -299,14 +348,10 @@ impl Standing {
     }
 }
 
-async fn device_now(
-    bastion: &Bastion,
-    authenticated: &Authenticated,
-    name: &DeviceName,
-) -> Result<Option<DeviceFacts>, StoreError> {
-    let device = bastion.store.device(name.as_str()).await?;
+async fn device_now(bastion: &Bastion, proven: DeviceFacts) -> Result<Option<DeviceFacts>, StoreError> {
+    let device = bastion.store.device(proven.name.as_str()).await?;
     let active = device.is_some_and(|device| device.state == DeviceState::Active);
-    Ok(if active { authenticated.device_facts() } else { None })
+    Ok(active.then_some(proven))
 }
 
 /// The kind of channel that a request begins; `None` for a subsystem whose name is not one.

@@ -10,8 +10,8 @@ use serde_json::Map;
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
-use crate::live::{Connection, Cut, Cutter, Route, Session};
-use crate::login::{Attempt, Authenticated};
+use crate::live::{Connection, Cut, Cutter, Guest, Route, Session};
+use crate::login::{Attempt, Authenticated, Invited};
 use crate::recording::Place;
 use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
@@ -86,6 +86,28 @@ pub async fn enter(
         return Some(connection);
     }
     bastion.live.leave(&connection);
+    None
+}
+
+/// Somebody who came by an invitation: logged first, then listed, then asked once more, as with [`enter`].
+///
+/// `None` when it cannot be logged or no longer holds.
+pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -> Option<Arc<Guest>> {
+    let mut event = bastion.audit.event("auth.login");
+    event.operator = Some(invited.operator().to_string());
+    event.device = invited.device_facts().map(|device| device.name.to_string());
+    event.outcome = Some("ok".into());
+    event.detail = invited.detail();
+    event.detail.insert("peer".into(), invited.peer().to_string().into());
+    if let Err(why) = bastion.audit.note(event).await {
+        tracing::error!(%why, "a login was refused because it cannot be logged");
+        return None;
+    }
+    let guest = bastion.live.receive(Arc::new(invited), cutter);
+    if access::may_enrol(bastion, &guest.invited).await {
+        return Some(guest);
+    }
+    bastion.live.dismiss(&guest);
     None
 }
 

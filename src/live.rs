@@ -16,7 +16,7 @@ use crate::access::{self, Moment};
 use crate::audit::Opened;
 use crate::bastion::Bastion;
 use crate::ids::{RecordingId, SessionId};
-use crate::login::Authenticated;
+use crate::login::{Authenticated, Invited};
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -124,6 +124,16 @@ pub struct Connection {
     busy: watch::Sender<usize>,
 }
 
+/// A connection that came by an invitation: no session is ever opened in it.
+#[derive(Debug)]
+pub struct Guest {
+    /// Who was invited, and from which device they came.
+    pub invited: Arc<Invited>,
+    /// Ends it.
+    pub cutter: Cutter,
+    number: u64,
+}
+
 /// Where the channels of a connection go: as the login name says, or, inside a jump, as the inner host and user say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
@@ -184,6 +194,7 @@ pub struct LiveSession {
 #[derive(Debug, Default)]
 pub struct Live {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    guests: Mutex<HashMap<u64, Arc<Guest>>>,
     next: AtomicU64,
     /// Counts the times everything was asked again.
     generation: AtomicU64,
@@ -211,6 +222,19 @@ impl Live {
         });
         lock(&self.connections).insert(number, connection.clone());
         connection
+    }
+
+    /// Somebody came by an invitation: from now on the connection can be cut.
+    pub fn receive(&self, invited: Arc<Invited>, cutter: Cutter) -> Arc<Guest> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let guest = Arc::new(Guest { invited, cutter, number });
+        lock(&self.guests).insert(number, guest.clone());
+        guest
+    }
+
+    /// The guest's connection is over.
+    pub fn dismiss(&self, guest: &Guest) {
+        lock(&self.guests).remove(&guest.number);
     }
 
     /// The connection is over.
@@ -243,6 +267,9 @@ impl Live {
         for connection in self.snapshot() {
             connection.cutter.cut(why);
         }
+        for guest in self.guests() {
+            guest.cutter.cut(Cut::Stopping);
+        }
     }
 
     /// Asks again, for every connection and channel, whether it still holds; cuts those that do not.
@@ -255,11 +282,20 @@ impl Live {
                 connection.cutter.cut(Cut::NoLongerPermitted);
             }
         }
+        for guest in self.guests() {
+            if !access::may_enrol(bastion, &guest.invited).await {
+                guest.cutter.cut(Cut::NoLongerPermitted);
+            }
+        }
     }
 
     /// Changes whenever everything is asked again: a channel that was decided under another number asks once more.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
+    }
+
+    fn guests(&self) -> Vec<Arc<Guest>> {
+        lock(&self.guests).values().cloned().collect()
     }
 
     fn snapshot(&self) -> Vec<Arc<Connection>> {

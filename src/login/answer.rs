@@ -2,6 +2,7 @@
 //! It never holds a phase that is not finished.
 
 use super::authenticated::Authenticated;
+use super::invitation::Invited;
 use crate::device::Remediation;
 use crate::refusal::Refusal;
 
@@ -57,6 +58,8 @@ pub enum Answer {
     },
     /// Success.
     Done(Box<Authenticated>),
+    /// Success on the wire, into a connection in which nothing but an authenticator can be enrolled.
+    Enrol(Box<Invited>),
     /// Success on the wire, into a dead end where the device's owner is told what to do. To be logged.
     Remediate(Box<Remediation>),
     /// The connection ends with this text. To be logged.

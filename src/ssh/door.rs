@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inner::Names;
 use super::listener::{Place, Places};
+use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::connection;
 
@@ -17,11 +18,12 @@ pub(super) struct Door {
     bastion: Arc<Bastion>,
     places: Arc<Places>,
     names: Arc<Names>,
+    talking: Arc<Talking>,
 }
 
 impl Door {
     pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default(), names: Arc::default() }
+        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default() }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {
@@ -31,6 +33,11 @@ impl Door {
     /// The certificates of the names that were asked for inside jumps.
     pub(super) fn names(&self) -> &Arc<Names> {
         &self.names
+    }
+
+    /// The words that are being said in all connections.
+    pub(super) fn talking(&self) -> &Arc<Talking> {
+        &self.talking
     }
 
     /// A place for a new connection, while there is one.

@@ -5,27 +5,26 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use policy::TargetName;
-use russh::keys::{Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
-use ssh_key::Algorithm;
+use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::answering::advertised;
 use super::channels::{Broken, Channels};
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
 use super::remediation::Remediation;
+use super::words::{self, Speaker, Talking};
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
-use crate::device;
-use crate::live::{Connection, Cutter};
-use crate::login::{Answer, Attempt, Authenticated, Ground, Methods, Offer};
-use crate::refusal::Refusal;
+use crate::live::{Connection, Guest};
+use crate::login::{Attempt, Ground, Offer};
 use crate::{connection, session};
 
 /// Refused forwards of one connection that are logged one by one.
@@ -44,20 +43,23 @@ pub(super) enum Phase {
     Remediation(Remediation),
     /// `Authenticated`.
     Open(Arc<Connection>),
+    /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
+    Enrolling(Arc<Guest>),
     Ended,
 }
 
 /// One connection.
 pub(super) struct Handler {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    phase: Phase,
+    pub(super) bastion: Arc<Bastion>,
+    pub(super) peer: SocketAddr,
+    pub(super) phase: Phase,
     channels: Channels,
-    handle: Arc<OnceLock<Handle>>,
-    kill: CancellationToken,
-    logged_in: CancellationToken,
+    talking: Arc<Talking>,
+    pub(super) handle: Arc<OnceLock<Handle>>,
+    pub(super) kill: CancellationToken,
+    pub(super) logged_in: CancellationToken,
     /// Inside a jump the outer connection's place is enough.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
     /// None inside a jump: from there no further jump leads on.
     names: Option<Arc<Names>>,
     /// Forwards that were asked for.
@@ -84,9 +86,22 @@ impl Handler {
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let talking = door.talking().clone();
         let (place, names) = (Some(place), Some(door.names().clone()));
         (
-            Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names, forwards: 0 },
+            Self {
+                bastion,
+                peer,
+                phase,
+                channels,
+                talking,
+                handle,
+                kill,
+                logged_in,
+                place,
+                names,
+                forwards: 0,
+            },
             entrance,
         )
     }
@@ -102,121 +117,44 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
-        let (handle, token) = (Arc::default(), logged_in.clone());
+        // Every channel here names a target, so no word is said.
+        let (handle, token, talking) = (Arc::default(), logged_in.clone(), Arc::default());
+        let (place, names, forwards) = (None, None, 0);
         (
-            Self {
-                bastion,
-                peer,
-                phase,
-                channels,
-                handle,
-                kill,
-                logged_in,
-                place: None,
-                names: None,
-                forwards: 0,
-            },
+            Self { bastion, peer, phase, channels, talking, handle, kill, logged_in, place, names, forwards },
             token,
         )
     }
 
-    /// Carries out what the login answered, after it is logged.
-    async fn answer(&mut self, answer: Answer) -> Auth {
-        match answer {
-            Answer::Refuse { methods, why } => {
-                self.refused(&why).await;
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
-            }
-            Answer::Partial { methods } => {
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
-            }
-            Answer::Ask { instructions, prompt } => Auth::Partial {
-                name: "".into(),
-                instructions: instructions.into(),
-                prompts: vec![(prompt.into(), false)].into(),
-            },
-            Answer::Done(authenticated) => self.open(*authenticated).await,
-            Answer::Remediate(remediation) => self.remediate(&remediation).await,
-            Answer::Disconnect { text, why } => {
-                self.refused(&why).await;
-                self.disconnect(text);
-                Auth::reject()
-            }
-        }
-    }
-
-    async fn refused(&self, why: &Refusal) {
-        let Phase::Login(attempt) = &self.phase else { return };
-        connection::refused(&self.bastion, attempt, why, "auth.login").await;
-    }
-
-    async fn open(&mut self, authenticated: Authenticated) -> Auth {
-        let cutter = Cutter::new(self.kill.clone());
-        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
-        let Some(connection) = entered else {
-            self.phase = Phase::Ended;
-            return Auth::reject();
-        };
-        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
-        self.phase = Phase::Open(connection);
-        self.finished();
-        Auth::Accept
-    }
-
-    async fn remediate(&mut self, remediation: &device::Remediation) -> Auth {
-        if let Phase::Login(attempt) = &self.phase {
-            connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
-        }
-        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
-        self.finished();
-        Auth::Accept
-    }
-
-    fn finished(&mut self) {
-        self.logged_in.cancel();
-        if let Some(place) = &mut self.place {
-            place.authenticated();
-        }
-    }
-
-    fn disconnect(&mut self, text: String) {
-        self.phase = Phase::Ended;
-        let Some(handle) = self.handle.get().cloned() else {
-            self.kill.cancel();
-            return;
-        };
-        // Not awaited here: russh's loop, which would carry it, is waiting for this callback.
-        tokio::spawn(async move {
-            let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, text, String::new()).await;
-        });
-    }
-
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
-        match &mut self.phase {
-            Phase::Open(connection) => {
-                match self.channels.begin(channel, start, session.handle()) {
-                    Some((asked, operator)) => {
-                        // Counted before the task runs: the connection does not end before its channels do.
-                        tokio::spawn(session::run(self.bastion.clone(), connection.carry(), asked, operator));
-                    }
-                    None => session.channel_failure(channel)?,
-                }
-                Ok(())
-            }
-            Phase::Remediation(remediation) => {
-                match self.channels.begin(channel, start, session.handle()) {
-                    Some((_, operator)) => remediation.show(operator),
-                    None => session.channel_failure(channel)?,
-                }
-                Ok(())
-            }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => session.channel_failure(channel),
+        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Ended) {
+            return session.channel_failure(channel);
         }
+        let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
+            return session.channel_failure(channel);
+        };
+        let bastion = self.bastion.clone();
+        match &mut self.phase {
+            Phase::Open(connection) if connection.route.target.is_none() => {
+                let speaker = Speaker::Operator(connection.clone());
+                words::begin(bastion, &self.talking, speaker, asked, operator);
+            }
+            Phase::Open(connection) => {
+                // Counted before the task runs: the connection does not end before its channels do.
+                tokio::spawn(session::run(bastion, connection.carry(), asked, operator));
+            }
+            Phase::Enrolling(guest) => {
+                words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
+            }
+            Phase::Remediation(remediation) => remediation.show(operator),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => {}
+        }
+        Ok(())
     }
 
     fn may_open_channels(&self) -> bool {
         match &self.phase {
-            Phase::Open(_) => true,
+            Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
         }
@@ -234,7 +172,9 @@ impl Handler {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
+            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolling(_) | Phase::Ended => {
+                None
+            }
         }
     }
 
@@ -247,17 +187,6 @@ impl Handler {
             tokio::spawn(async move { connection::refuse_forward(&bastion, &connection, to).await });
         }
     }
-}
-
-fn advertised(methods: Methods) -> MethodSet {
-    let mut kinds = Vec::with_capacity(2);
-    if methods.publickey {
-        kinds.push(MethodKind::PublicKey);
-    }
-    if methods.keyboard_interactive {
-        kinds.push(MethodKind::KeyboardInteractive);
-    }
-    MethodSet::from(&kinds[..])
 }
 
 impl From<Broken> for russh::Error {
@@ -299,7 +228,9 @@ impl russh::server::Handler for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        self.proved(user, key.public_key, key.algorithm).await
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = attempt.proved(user, key.public_key, key.algorithm).await;
+        Ok(self.answer(answer).await)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, russh::Error> {
@@ -489,19 +420,6 @@ impl russh::server::Handler for Handler {
     }
 }
 
-impl Handler {
-    async fn proved(
-        &mut self,
-        user: &str,
-        key: &PublicKey,
-        algorithm: &Algorithm,
-    ) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = attempt.proved(user, key, algorithm).await;
-        Ok(self.answer(answer).await)
-    }
-}
-
 impl Drop for Handler {
     /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
     fn drop(&mut self) {
@@ -511,6 +429,7 @@ impl Drop for Handler {
             Phase::Open(connection) => {
                 tokio::spawn(connection::leave(bastion, connection));
             }
+            Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
             Phase::Login(attempt) => {
                 tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
             }

@@ -2,6 +2,8 @@
 //! Never decides anything by itself and never knows the web.
 
 mod algorithms;
+mod answering;
+mod asking;
 mod channels;
 mod door;
 mod flow;
@@ -12,5 +14,6 @@ mod listener;
 mod outlet;
 mod remediation;
 mod stream;
+mod words;
 
 pub use listener::{ServeError, Stop, serve};

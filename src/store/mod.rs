@@ -5,11 +5,13 @@ mod authenticators;
 mod bundles;
 mod devices;
 mod error;
+mod invitations;
 mod memory;
 mod meta;
 mod operator_keys;
 mod operators;
 mod recordings;
+mod recovery;
 mod sessions;
 mod throttle;
 
@@ -22,10 +24,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
-pub use authenticators::Totp;
+pub use authenticators::{NewTotp, Replace, Totp};
 pub use bundles::{BundleFile, StoredBundle};
 pub use devices::{Device, DeviceState, NewDevice};
 pub use error::StoreError;
+pub use invitations::{Invitation, NewInvitation};
 pub use memory::{MINUTE_USES_MAX, Memory, Remembered, USES_MAX};
 pub use operator_keys::{NewKey, OperatorKey};
 pub use operators::{NewOperator, Operator, OperatorState};

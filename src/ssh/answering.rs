@@ -1,0 +1,119 @@
+//! What becomes of a login's answer: told to russh, logged, and the phase moved on.
+//! Never decides: each arm carries out what the login said.
+
+use russh::server::Auth;
+use russh::{Disconnect, MethodKind, MethodSet};
+
+use super::handler::{Handler, Phase};
+use super::words::VISIT;
+use crate::connection;
+use crate::device;
+use crate::live::{Cut, Cutter};
+use crate::login::{Answer, Authenticated, Invited, Methods};
+use crate::refusal::Refusal;
+
+impl Handler {
+    /// Carries out what the login answered, after it is logged.
+    pub(super) async fn answer(&mut self, answer: Answer) -> Auth {
+        match answer {
+            Answer::Refuse { methods, why } => {
+                self.refused(&why).await;
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Partial { methods } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
+            }
+            Answer::Ask { instructions, prompt } => Auth::Partial {
+                name: "".into(),
+                instructions: instructions.into(),
+                prompts: vec![(prompt.into(), false)].into(),
+            },
+            Answer::Done(authenticated) => self.open(*authenticated).await,
+            Answer::Enrol(invited) => self.receive(*invited).await,
+            Answer::Remediate(remediation) => self.remediate(&remediation).await,
+            Answer::Disconnect { text, why } => {
+                self.refused(&why).await;
+                self.disconnect(text);
+                Auth::reject()
+            }
+        }
+    }
+
+    async fn refused(&self, why: &Refusal) {
+        let Phase::Login(attempt) = &self.phase else { return };
+        connection::refused(&self.bastion, attempt, why, "auth.login").await;
+    }
+
+    async fn open(&mut self, authenticated: Authenticated) -> Auth {
+        let cutter = Cutter::new(self.kill.clone());
+        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
+        if let Some(connection) = &entered {
+            let limit = self.bastion.config.ssh.idle_timeout;
+            tokio::spawn(connection::idle_out(connection.clone(), limit));
+        }
+        self.entered(entered.map(Phase::Open))
+    }
+
+    async fn receive(&mut self, invited: Invited) -> Auth {
+        let cutter = Cutter::new(self.kill.clone());
+        let received = connection::receive(&self.bastion, invited, cutter.clone()).await;
+        let kill = self.kill.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(VISIT) => cutter.cut(Cut::TimeUp),
+                () = kill.cancelled() => {}
+            }
+        });
+        self.entered(received.map(Phase::Enrolling))
+    }
+
+    fn entered(&mut self, phase: Option<Phase>) -> Auth {
+        let Some(phase) = phase else {
+            self.phase = Phase::Ended;
+            return Auth::reject();
+        };
+        self.phase = phase;
+        self.finished();
+        Auth::Accept
+    }
+
+    async fn remediate(&mut self, remediation: &device::Remediation) -> Auth {
+        if let Phase::Login(attempt) = &self.phase {
+            connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
+        }
+        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
+        self.finished();
+        Auth::Accept
+    }
+
+    /// The login is finished: its deadline and its place among the unauthenticated are given up.
+    pub(super) fn finished(&mut self) {
+        self.logged_in.cancel();
+        if let Some(place) = &mut self.place {
+            place.authenticated();
+        }
+    }
+
+    fn disconnect(&mut self, text: String) {
+        self.phase = Phase::Ended;
+        let Some(handle) = self.handle.get().cloned() else {
+            self.kill.cancel();
+            return;
+        };
+        // Not awaited here: russh's loop, which would carry it, is waiting for this callback.
+        tokio::spawn(async move {
+            let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, text, String::new()).await;
+        });
+    }
+}
+
+pub(super) fn advertised(methods: Methods) -> MethodSet {
+    let mut kinds = Vec::with_capacity(2);
+    if methods.publickey {
+        kinds.push(MethodKind::PublicKey);
+    }
+    if methods.keyboard_interactive {
+        kinds.push(MethodKind::KeyboardInteractive);
+    }
+    MethodSet::from(&kinds[..])
+}
