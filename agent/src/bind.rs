@@ -64,6 +64,11 @@ impl Pins {
         Self { keys: read(&bastion.host_keys), authorities, names }
     }
 
+    /// The SHA-256 of the first pinned host key.
+    pub(crate) fn first_sha256(&self) -> Option<[u8; 32]> {
+        self.keys.first()?.fingerprint(HashAlg::Sha256).sha256()
+    }
+
     /// Whether a bind is to our bastion, now (Unix seconds).
     pub(crate) fn check(&self, bind: SessionBind<'_>, now: u64) -> Result<Bound, Unbound> {
         if bind.is_forwarding {

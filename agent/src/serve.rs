@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use posture::report::{Report, ReportError};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use crate::config::{Config, ConfigError};
 use crate::connection::Connection;
 use crate::control;
 use crate::environment::Clock;
-use crate::facts::{Collector, Watch};
+use crate::facts::{Collector, FactsError, Snapshot, Watch};
 use crate::files::{self, FileError};
 use crate::host::Host;
 use crate::identity::Maker;
@@ -70,6 +71,23 @@ pub enum AgentError {
     Host,
 }
 
+/// Why it cannot be shown what would be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The facts.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The number.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A value of it.
+    #[error("no report can be made: {0}")]
+    Word(String),
+}
+
 impl Agent {
     /// The agent of this folder, with its key file. `own_agent` is the person's own agent where the configuration names none.
     ///
@@ -109,6 +127,44 @@ impl Agent {
         })
     }
 
+    /// What it runs by.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The socket of the person's own agent, where there is one.
+    #[must_use]
+    pub fn own_agent(&self) -> Option<&Path> {
+        self.own_agent.as_deref()
+    }
+
+    /// Collects the facts now.
+    ///
+    /// # Errors
+    /// When the file that stands for the collectors cannot be read.
+    pub async fn collect(&self) -> Result<Snapshot, FactsError> {
+        self.maker.watch.refresh(self.maker.clock.unix()).await
+    }
+
+    /// The report that a login now would send with these facts: the session identifier is zeros, the number the next one.
+    ///
+    /// # Errors
+    /// When the report would be none.
+    pub fn sample(&self, snapshot: &Snapshot) -> Result<Report, ShowError> {
+        let last = self.maker.serials.last()?;
+        let seq = last.saturating_add(1).max(self.maker.clock.unix());
+        let report = self.maker.report(snapshot, &[0; 32], &self.pins.first_sha256().unwrap_or([0; 32]), seq);
+        report.map_err(|why| ShowError::Word(why.to_string()))
+    }
+
+    /// Serves logins alone: no facts in the background, no second socket. Ends only when it cannot begin.
+    pub(crate) async fn serve_logins(self) -> Result<(), AgentError> {
+        let listener = listen(&self.config.socket_in(&self.dir)).await?;
+        accept(listener, Arc::new(self), logins).await;
+        Ok(())
+    }
+
     /// Listens, and serves until `stop` is ready. Both sockets are gone when it returns.
     ///
     /// # Errors
@@ -123,9 +179,7 @@ impl Agent {
         tasks.spawn(accept(control, agent.clone(), |agent, stream| async move {
             control::answer(stream, &agent.maker).await
         }));
-        tasks.spawn(accept(listener, agent.clone(), |agent, stream| async move {
-            Connection::new(&agent.maker, &agent.pins, agent.own_agent.as_deref()).serve(stream).await
-        }));
+        tasks.spawn(accept(listener, agent.clone(), logins));
         stop.await;
         tasks.shutdown().await;
         for path in [path, control::socket_in(&agent.dir)] {
@@ -134,6 +188,10 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+async fn logins(agent: Arc<Agent>, stream: UnixStream) -> io::Result<()> {
+    Connection::new(&agent.maker, &agent.pins, agent.own_agent.as_deref()).serve(stream).await
 }
 
 async fn keep_facts(agent: Arc<Agent>) {

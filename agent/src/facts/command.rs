@@ -1,5 +1,5 @@
 //! Runs a program of the system for what it prints, bounded in time and output.
-//! It never runs a shell, never passes on more of the environment than it must, and never waits for a program that hangs.
+//! It never runs a shell, never looks for a program where its user could have put one, and never waits for one that hangs.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) struct Printed {
     pub(super) succeeded: bool,
 }
 
-/// What `program` prints within `patience`; `None` when it is not there or does not end. Only root-owned places are searched.
+/// What `program` prints within `patience`; `None` when it is not there or does not end.
 pub(super) async fn output(program: &str, arguments: &[&str], patience: Duration) -> Option<Printed> {
     let mut command = Command::new(program);
     command.args(arguments).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");

@@ -31,6 +31,11 @@ impl Identities {
         Ok(Self(list))
     }
 
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Puts a key before all others.
     pub(crate) fn lead(&mut self, key: &[u8], comment: &str) {
         self.0.insert(0, (key.to_vec(), comment.as_bytes().to_vec()));

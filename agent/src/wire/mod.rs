@@ -9,7 +9,9 @@ mod identities;
 mod login;
 mod request;
 
-pub(crate) use fields::{Fields, Malformed, put_string};
+pub(crate) use fields::{Fields, Malformed};
+#[cfg(test)]
+pub(crate) use fields::put_string;
 pub(crate) use frame::{read_frame, write_frame};
 pub(crate) use identities::Identities;
 pub(crate) use login::Login;
