@@ -43,7 +43,12 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     if let Some(config) = config {
         command.arg("-F").arg(config);
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let exchange = async {
         let mut child = command.spawn()?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -63,7 +68,8 @@ async fn text(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<String>
 
 /// Text of another machine without anything that could move a cursor or change a terminal.
 pub(crate) fn clean(text: &str) -> String {
-    let plain = |c: char| if c == '\n' || c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() { c } else { '?' };
+    let plain =
+        |c: char| if c == '\n' || c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() { c } else { '?' };
     text.replace('\r', "").chars().map(plain).take(4096).collect()
 }
 

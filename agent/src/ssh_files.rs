@@ -64,7 +64,9 @@ fn block(dir: &Path, config: &Config) -> Result<String, QuoteError> {
 }
 
 fn known_hosts(bastion: &Bastion) -> String {
-    let at_port = |name: &&str| if bastion.port == 22 { (*name).to_owned() } else { format!("[{name}]:{}", bastion.port) };
+    let at_port = |name: &&str| {
+        if bastion.port == 22 { (*name).to_owned() } else { format!("[{name}]:{}", bastion.port) }
+    };
     let hosts = names(bastion).iter().map(at_port).collect::<Vec<_>>().join(",");
     let keys = bastion.host_keys.iter().map(|key| format!("{hosts} {key}\n"));
     let authorities = bastion.host_ca.iter().map(|key| format!("@cert-authority {hosts} {key}\n"));
@@ -85,7 +87,10 @@ mod tests {
             names: vec!["bastion".to_owned(), "b.example".to_owned()],
         };
         let hosts = "[b.example]:2222,[bastion]:2222";
-        assert_eq!(known_hosts(&bastion), format!("{hosts} ssh-ed25519 K\n@cert-authority {hosts} ssh-ed25519 C\n"));
+        assert_eq!(
+            known_hosts(&bastion),
+            format!("{hosts} ssh-ed25519 K\n@cert-authority {hosts} ssh-ed25519 C\n")
+        );
         bastion.port = 22;
         assert!(known_hosts(&bastion).starts_with("b.example,bastion ssh-ed25519 K\n"));
     }

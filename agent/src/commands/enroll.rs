@@ -158,7 +158,10 @@ fn told(dir: &Path, token: &Token, said: &Said) -> Result<String, EnrollError> {
     }
     let text = ssh::clean(said.err.trim());
     let remedy = match said.status {
-        Some(255) if text.contains("Host key verification failed") || text.contains("REMOTE HOST IDENTIFICATION") => {
+        Some(255)
+            if text.contains("Host key verification failed")
+                || text.contains("REMOTE HOST IDENTIFICATION") =>
+        {
             "; the server there does not have the token's host key: tell your administrator, and do not try elsewhere"
         }
         Some(255) if text.contains("Permission denied") || text.contains("did not prove") => {

@@ -19,7 +19,7 @@ use crate::environment::{Clock, Environment, SystemClock};
 use crate::serve::{Agent, AgentError, ShowError};
 
 pub use enroll::{EnrollError, enroll};
-pub use install::{Installed, InstallError, install};
+pub use install::{InstallError, Installed, install};
 
 /// Proves this device to its bastion, and passes on everything else to your own SSH agent.
 #[derive(Debug, clap::Parser)]
@@ -102,7 +102,10 @@ pub enum CommandError {
 ///
 /// # Errors
 /// The sentence that says why not.
-pub async fn run(arguments: impl Iterator<Item = OsString>, environment: Environment) -> Result<u8, CommandError> {
+pub async fn run(
+    arguments: impl Iterator<Item = OsString>,
+    environment: Environment,
+) -> Result<u8, CommandError> {
     let line = match Line::try_parse_from(arguments) {
         Ok(line) => line,
         // Help and version go to standard output with 0, what is wrong to standard error with 2.
@@ -143,7 +146,12 @@ pub async fn run(arguments: impl Iterator<Item = OsString>, environment: Environ
     Ok(0)
 }
 
-async fn show(dir: &Path, environment: &Environment, clock: Arc<dyn Clock>, json: bool) -> Result<String, CommandError> {
+async fn show(
+    dir: &Path,
+    environment: &Environment,
+    clock: Arc<dyn Clock>,
+    json: bool,
+) -> Result<String, CommandError> {
     let agent = Agent::open(dir, environment.agent.as_deref(), clock)?;
     // What runs has the facts that a login would send; without it they are collected here.
     let snapshot = match control::ask(dir, Ask::Facts).await {

@@ -84,7 +84,10 @@ async fn running(dir: &Path, config: &Config) -> Check {
     let said = if there {
         format!("answers at {}", path.display())
     } else {
-        format!("nobody answers at {}; start it with `systemctl --user start bartizan-agent` or `bartizan-agent run`", path.display())
+        format!(
+            "nobody answers at {}; start it with `systemctl --user start bartizan-agent` or `bartizan-agent run`",
+            path.display()
+        )
     };
     Check::new("agent", there, said)
 }
@@ -96,7 +99,10 @@ async fn own_agent(path: Option<&Path>) -> Option<Check> {
     Some(match keys {
         Some(keys) => Check::new("own agent", true, format!("{} keys at {}", keys.len(), path.display())),
         None => {
-            let said = format!("nobody answers at {}; start it, or write another path as `agent` in agent.toml", path.display());
+            let said = format!(
+                "nobody answers at {}; start it, or write another path as `agent` in agent.toml",
+                path.display()
+            );
             Check::new("own agent", false, said)
         }
     })
@@ -114,10 +120,15 @@ async fn facts(dir: &Path, agent: &Agent) -> Vec<Check> {
 }
 
 fn fact(table: posture::report::Table, snapshot: &Snapshot) -> Check {
-    let rows = serde_json::to_value(&snapshot.facts).ok().and_then(|facts| facts.get(table.as_str()).cloned());
+    let rows =
+        serde_json::to_value(&snapshot.facts).ok().and_then(|facts| facts.get(table.as_str()).cloned());
     match rows {
         Some(rows) => Check::new(format!("fact {table}"), true, rows.to_string()),
-        None => Check::new(format!("fact {table}"), false, "it cannot be told on this system; ask your administrator"),
+        None => Check::new(
+            format!("fact {table}"),
+            false,
+            "it cannot be told on this system; ask your administrator",
+        ),
     }
 }
 
@@ -127,7 +138,8 @@ async fn version() -> Check {
         Err(why) => return Check::new("ssh", false, why.to_string()),
     };
     let ok = release(&said).is_some_and(|release| release >= FIRST_BINDING);
-    let remedy = if ok { "" } else { "; it does not tell agents what they sign for: install OpenSSH 8.9 or later" };
+    let remedy =
+        if ok { "" } else { "; it does not tell agents what they sign for: install OpenSSH 8.9 or later" };
     Check::new("ssh", ok, format!("{}{remedy}", ssh::clean(&said)))
 }
 

@@ -29,14 +29,27 @@ pub(super) async fn bastion(dir: &Path, config: &Config, ssh_config: Option<&Pat
     };
     let value = |option| resolved.value(option).unwrap_or("none").to_owned();
     let socket = config.socket_in(dir).display().to_string();
-    let is = |name, set_by, option, right: bool, remedy: String| Setting { host, name, set_by, is: value(option), right, remedy };
+    let is = |name, set_by, option, right: bool, remedy: String| Setting {
+        host,
+        name,
+        set_by,
+        is: value(option),
+        right,
+        remedy,
+    };
     let agent = value("identityagent") == socket;
     let address = value("hostname").eq_ignore_ascii_case(host);
     let port = value("port") == config.bastion.port.to_string();
     let itself = hop(&value("proxyjump")).is_some_and(|hop| hop.eq_ignore_ascii_case(host));
     [
         is("IdentityAgent", &["identityagent"], "identityagent", agent, format!("it must be {socket}")),
-        is("IdentitiesOnly", &["identitiesonly"], "identitiesonly", value("identitiesonly") == "no", "it hides the device identity and must be no".to_owned()),
+        is(
+            "IdentitiesOnly",
+            &["identitiesonly"],
+            "identitiesonly",
+            value("identitiesonly") == "no",
+            "it hides the device identity and must be no".to_owned(),
+        ),
         is("HostName", &["hostname"], "hostname", address, format!("it must be {host}")),
         is("Port", &["port"], "port", port, format!("it must be {}", config.bastion.port)),
         is("ProxyJump", PROXY, "proxyjump", !itself, "the bastion cannot be reached by itself".to_owned()),
@@ -124,7 +137,9 @@ async fn is_bastion(config: &Config, ssh_config: Option<&Path>, name: &str) -> b
         return true;
     }
     match Resolved::of(name, ssh_config).await {
-        Ok(resolved) => resolved.value("hostname").is_some_and(|address| address.eq_ignore_ascii_case(&bastion.host)),
+        Ok(resolved) => {
+            resolved.value("hostname").is_some_and(|address| address.eq_ignore_ascii_case(&bastion.host))
+        }
         Err(_) => false,
     }
 }

@@ -38,7 +38,10 @@ impl Trace {
         let mut included = None;
         for line in said.lines() {
             let line = line.trim_end_matches('\r');
-            let Some((_, told)) = line.split_once(": ").filter(|(level, _)| level.starts_with("debug")) else { continue };
+            let Some((_, told)) = line.split_once(": ").filter(|(level, _)| level.starts_with("debug"))
+            else {
+                continue;
+            };
             if let Some(file) = told.strip_prefix("Reading configuration data ") {
                 let file = PathBuf::from(file);
                 if included.take() != Some(file.clone()) && !trace.files.contains(&file) {
@@ -119,7 +122,13 @@ mod tests {
 
     #[test]
     fn an_option_is_read_in_each_of_its_forms() {
-        for line in ["IdentityAgent x", "\tidentityagent=x", " IDENTITYAGENT = x", "\"IdentityAgent\" x", "IdentityAgent\tx"] {
+        for line in [
+            "IdentityAgent x",
+            "\tidentityagent=x",
+            " IDENTITYAGENT = x",
+            "\"IdentityAgent\" x",
+            "IdentityAgent\tx",
+        ] {
             assert_eq!(option(line).as_deref(), Some("identityagent"), "{line}");
         }
         assert_eq!(option("# IdentityAgent x"), None);

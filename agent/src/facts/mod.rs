@@ -168,7 +168,9 @@ impl Watch {
     fn latest(&self, now: u64) -> Option<Snapshot> {
         let latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A clock that was set back makes facts of the future: collect again.
-        latest.clone().filter(|snapshot| (snapshot.collected_at..=snapshot.collected_at + OLDEST_FACTS).contains(&now))
+        latest
+            .clone()
+            .filter(|snapshot| (snapshot.collected_at..=snapshot.collected_at + OLDEST_FACTS).contains(&now))
     }
 }
 

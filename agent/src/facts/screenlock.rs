@@ -33,7 +33,8 @@ fn desktops(root: &Path, user: u32) -> Option<Vec<String>> {
     let desktop = |entry: std::io::Result<std::fs::DirEntry>| {
         let text = crate::files::read_text(&entry.ok()?.path(), 16 * 1024).ok()?;
         let graphical = matches!(value(&text, "TYPE")?.as_str(), "x11" | "wayland" | "mir");
-        let theirs = value(&text, "UID")? == user.to_string() && value(&text, "CLASS").as_deref() == Some("user");
+        let theirs =
+            value(&text, "UID")? == user.to_string() && value(&text, "CLASS").as_deref() == Some("user");
         (graphical && theirs).then(|| value(&text, "DESKTOP").unwrap_or_default())
     };
     Some(sessions.filter_map(desktop).collect())
@@ -110,7 +111,8 @@ mod tests {
         assert_eq!(collect(folder.path()).await, None);
         std::fs::create_dir_all(folder.path().join(SESSIONS)).unwrap();
         let user = rustix::process::getuid().as_raw();
-        std::fs::write(folder.path().join(SESSIONS).join("1"), format!("UID={user}\nTYPE=tty\nCLASS=user\n")).unwrap();
+        std::fs::write(folder.path().join(SESSIONS).join("1"), format!("UID={user}\nTYPE=tty\nCLASS=user\n"))
+            .unwrap();
         std::fs::write(folder.path().join(SESSIONS).join("2"), "UID=77\nTYPE=wayland\nCLASS=user\n").unwrap();
         assert_eq!(collect(folder.path()).await, Some(Vec::new()));
     }

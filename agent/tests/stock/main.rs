@@ -1,0 +1,6 @@
+//! The agent under stock programs: `ssh`, `ssh-add`, `ssh-agent`, `ssh-keygen` and a real sshd.
+//! It never uses a client of our own where a stock one does.
+
+mod commands;
+mod logins;
+mod scene;
