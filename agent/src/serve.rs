@@ -94,7 +94,6 @@ impl Agent {
     /// # Errors
     /// When the folder, the configuration or the key is not as it must be.
     pub fn open(dir: &Path, own_agent: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, AgentError> {
-        files::private_folder(dir)?;
         let config = Config::read(dir)?;
         let key = Arc::new(FileKey::open(dir)?);
         Self::with_key(dir, config, key, own_agent, clock)
@@ -103,7 +102,7 @@ impl Agent {
     /// The same with a key that is kept elsewhere.
     ///
     /// # Errors
-    /// When the machine has no usable name.
+    /// When the folder is not its owner's alone, or the machine has no usable name.
     pub fn with_key(
         dir: &Path,
         config: Config,
@@ -111,6 +110,7 @@ impl Agent {
         own_agent: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
+        files::private_folder(dir)?;
         let own = config.socket_in(dir);
         let config = Arc::new(config);
         // An agent behind itself would ask itself for ever.

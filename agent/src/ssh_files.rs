@@ -54,7 +54,8 @@ fn block(dir: &Path, config: &Config) -> Result<String, QuoteError> {
          \x20   User {}\n\
          \x20   IdentityAgent {}\n\
          \x20   IdentitiesOnly no\n\
-         \x20   UserKnownHostsFile {} ~/.ssh/known_hosts\n",
+         \x20   UserKnownHostsFile {} ~/.ssh/known_hosts\n\
+         \x20   UpdateHostKeys no\n",
         names(bastion).join(" "),
         bastion.port,
         config.owner,

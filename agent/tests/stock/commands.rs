@@ -145,3 +145,52 @@ fn nothing_that_sets_it_is_told_as_such() {
     let names: Vec<_> = found.iter().map(|(check, _, line)| (check.as_str(), *line)).collect();
     assert_eq!(names, [("127.0.0.1: IdentityAgent", None), ("127.0.0.1: Port", None)]);
 }
+
+fn token(scene: &Scene, host_key: &str, port: u16) -> String {
+    let token = posture::token::Token {
+        id: "a1".to_owned(),
+        secret: "0123456789abcdef".to_owned(),
+        device: "lt-0421".to_owned(),
+        owner: "alice".to_owned(),
+        kind: "laptop".to_owned(),
+        personal: false,
+        host: "127.0.0.1".to_owned(),
+        port,
+        host_keys: vec![scene.public(host_key)],
+        host_ca: Vec::new(),
+        names: Vec::new(),
+        facts: [posture::report::Table::OsVersion].into(),
+        processes: Vec::new(),
+    };
+    token.to_text().unwrap().to_string()
+}
+
+#[test]
+fn enrolment_offers_the_new_key_s_certificate_once_and_says_what_to_do_when_it_is_refused() {
+    let scene = Scene::new();
+    // An ordinary server, which takes no device certificate: it shows who came with what.
+    let refused = run(&scene, &["enroll", &token(&scene, "host", scene.port)]);
+    assert!(
+        refused.status.code() == Some(1) && said(&refused).contains("device register"),
+        "{}",
+        said(&refused)
+    );
+    super::scene::wait(|| scene.text("sshd.log").contains("nvalid user enroll+a1"));
+    assert!(scene.dir().join("device").exists() && scene.dir().join("agent.toml").exists());
+    for left in ["enroll.conf", "enroll.sock"] {
+        assert!(!scene.dir().join(left).exists(), "{left}");
+    }
+    let key = std::fs::read(scene.dir().join("device")).unwrap();
+    run(&scene, &["enroll", &token(&scene, "host", scene.port)]);
+    assert_eq!(std::fs::read(scene.dir().join("device")).unwrap(), key, "a second try keeps the key");
+}
+
+#[test]
+fn enrolment_never_speaks_to_a_server_with_another_host_key() {
+    let scene = Scene::new();
+    let refused = run(&scene, &["enroll", &token(&scene, "other", scene.port)]);
+    assert!(said(&refused).contains("tell your administrator"), "{}", said(&refused));
+    assert!(!scene.text("sshd.log").contains("nvalid user"));
+    let nobody = run(&scene, &["enroll", &token(&scene, "host", 1)]);
+    assert!(said(&nobody).contains("same token"), "{}", said(&nobody));
+}

@@ -174,3 +174,72 @@ fn it_is_small_when_idle() {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 15 * 1024, "{line}");
 }
+
+#[test]
+fn hostile_bytes_end_their_own_connection_only() {
+    use std::io::{Read as _, Write as _};
+    let mut scene = ready();
+    scene.run(None);
+    let connect = || std::os::unix::net::UnixStream::connect(scene.socket()).unwrap();
+    let hostile: [&[u8]; 5] = [
+        &[255, 255, 255, 255, 11],
+        &[0, 0, 0, 0],
+        &[0, 4, 0, 1, 27],
+        &[0, 0, 0, 9, 27, 0, 0, 0, 24, b's', b'e', b's', b's'],
+        &[0, 0, 0, 5, 13, 255, 255, 255, 255],
+    ];
+    for bytes in hostile {
+        let mut stream = connect();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer == [0, 0, 0, 1, 5], "{bytes:?}: {answer:?}");
+    }
+    // More connections than it serves at once, all silent.
+    let silent: Vec<_> = (0..400).map(|_| connect()).collect();
+    drop(silent);
+    wait(|| said(&scene.ssh(scene.port, &["127.0.0.1", "true"])).contains(OFFERED));
+}
+
+#[test]
+fn an_agent_connection_bound_to_two_servers_is_offered_no_device() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    // The client's agent connection is really the same for two binds: the second ssh talks through the first one's.
+    let mut scene = ready();
+    scene.run(None);
+    let relay = scene.path("relay.sock");
+    let listener = UnixListener::bind(&relay).unwrap();
+    let mut agent = UnixStream::connect(scene.socket()).unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            while let Some(frame) = frame(&mut client) {
+                let answer = exchange(&mut agent, &frame);
+                if std::io::Write::write_all(&mut client, &answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let through = format!("IdentityAgent={}", relay.display());
+    let login = |scene: &Scene| said(&scene.ssh_by(&through, scene.port));
+    assert!(login(&scene).contains(OFFERED));
+    let second = login(&scene);
+    assert!(
+        "{second}"
+    );
+    assert!(second.contains("agent contains no identities"), "{second}");
+}
+
+fn frame(stream: &mut impl std::io::Read) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).ok()?;
+    Some([&length[..], &frame].concat())
+}
+
+fn exchange(agent: &mut std::os::unix::net::UnixStream, request: &[u8]) -> Vec<u8> {
+    std::io::Write::write_all(agent, request).unwrap();
+    frame(agent).unwrap()
+}

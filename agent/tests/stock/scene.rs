@@ -144,6 +144,17 @@ impl Scene {
 
     /// The stock client, against this port, with the agent and nothing else.
     pub(crate) fn ssh(&self, port: u16, arguments: &[&str]) -> Output {
+        let agent = format!("IdentityAgent={}", self.socket().display());
+        let mut command = self.client(port);
+        command.arg("-o").arg(agent).args(arguments).output().unwrap()
+    }
+
+    /// The same by another agent.
+    pub(crate) fn ssh_by(&self, agent: &str, port: u16) -> Output {
+        self.client(port).args(["-o", agent, "127.0.0.1", "true"]).output().unwrap()
+    }
+
+    fn client(&self, port: u16) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-F", "none", "-v", "-p", &port.to_string(), "-l", "root", "-o", "IdentityFile=none"]);
         command.args([
@@ -154,8 +165,8 @@ impl Scene {
             "-o",
             "BatchMode=yes",
         ]);
-        command.arg("-o").arg(format!("IdentityAgent={}", self.socket().display()));
-        command.args(arguments).stdin(Stdio::null()).output().unwrap()
+        command.stdin(Stdio::null());
+        command
     }
 
     /// A folder's agent over this socket: `ssh-add` with these arguments.
