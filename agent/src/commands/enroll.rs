@@ -148,13 +148,10 @@ fn ssh_config(dir: &Path, token: &Token, text: &str) -> Result<Zeroizing<String>
 fn told(dir: &Path, token: &Token, said: &Said) -> Result<String, EnrollError> {
     if said.status == Some(0) {
         let printed = ssh::clean(said.out.trim());
-        let gap = if printed.is_empty() { "" } else { "\n" };
-        return Ok(format!(
-            "{printed}{gap}device {} is enrolled at {}; its key is in {}\nnow run `bartizan-agent install`\n",
-            token.device,
-            token.host,
-            dir.display()
-        ));
+        // The bastion's own words: the device may be in use at once, or after a second person's yes.
+        let printed =
+            if printed.is_empty() { format!("{} took device {}", token.host, token.device) } else { printed };
+        return Ok(format!("{printed}\nits key is in {}; now run `bartizan-agent install`\n", dir.display()));
     }
     let text = ssh::clean(said.err.trim());
     let remedy = match said.status {

@@ -90,7 +90,6 @@ impl Collector {
             tokio::join!(self.own(now), osquery::collect(&self.wanted, &self.processes));
         let source = if theirs.is_some() { Source::Osquery } else { Source::Own };
         if let Some(theirs) = theirs {
-            facts.os_version = theirs.os_version.or(facts.os_version);
             facts.disk_encryption = theirs.disk_encryption.or(facts.disk_encryption);
             facts.secureboot = theirs.secureboot.or(facts.secureboot);
             facts.processes = theirs.processes.or(facts.processes);

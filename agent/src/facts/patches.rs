@@ -28,17 +28,21 @@ struct Known {
 /// A package system: its lists of what there is, its record of what is installed.
 struct System {
     lists: &'static str,
-    fetched: &'static str,
+    /// What changes when the lists are fetched, also where nothing new was found.
+    fetched: [&'static str; 2],
     installed: &'static str,
 }
 
 const APT: System = System {
     lists: "var/lib/apt/lists",
-    fetched: "var/lib/apt/periodic/update-success-stamp",
+    fetched: ["var/lib/apt/periodic/update-success-stamp", "var/lib/apt/lists/partial"],
     installed: "var/lib/dpkg/status",
 };
-const DNF: System =
-    System { lists: "var/cache/dnf", fetched: "var/cache/dnf/last_makecache", installed: "var/lib/rpm" };
+const DNF: System = System {
+    lists: "var/cache/dnf",
+    fetched: ["var/cache/dnf/last_makecache", "var/cache/libdnf5"],
+    installed: "var/lib/rpm",
+};
 
 impl Cache {
     pub(super) async fn collect(&self, root: &Path, now: u64) -> Option<Vec<Patches>> {
@@ -52,8 +56,8 @@ impl Cache {
             return Some(rows);
         }
         let pending = if is_apt { apt().await? } else { dnf().await? };
-        let checked =
-            [changed(&root.join(system.fetched)), stamps[0]].into_iter().flatten().max().unwrap_or(0);
+        let fetched = system.fetched.iter().filter_map(|path| changed(&root.join(path)));
+        let checked = fetched.chain(stamps[0]).max().unwrap_or(0);
         let number = |count: u64| i64::try_from(count).map(Number).ok();
         let rows = vec![Patches { pending_security: number(pending)?, checked_at: number(checked)? }];
         let known = Known { at: now, stamps, rows: rows.clone() };

@@ -1,4 +1,5 @@
-//! `screenlock`: whether the screen of this person's session locks when idle, by GNOME's or KDE's settings.
+//! `screenlock`: whether the screen of this person's session locks when idle, by GNOME's or KDE's settings. Its `grace_period` is
+//! the whole time without a touch until a password is needed: dark after ten minutes and locked at once is 600, not 0.
 //! It never reads another person's session. Where no screen is in use the table is empty, where nobody can tell it is left out.
 
 use std::path::Path;
@@ -54,8 +55,8 @@ async fn gnome_setting() -> Option<ScreenLock> {
 /// A lock that waits for a screen that never goes dark is none.
 fn gnome(enabled: &str, delay: &str, idle: &str) -> Option<ScreenLock> {
     let seconds = |text: &str| text.trim().trim_start_matches("uint32 ").parse::<u32>().ok();
-    let on = enabled.trim() == "true" && seconds(idle)? > 0;
-    Some(row(on, seconds(delay)?))
+    let (idle, delay) = (seconds(idle)?, seconds(delay)?);
+    Some(row(enabled.trim() == "true" && idle > 0, idle.saturating_add(delay)))
 }
 
 fn kde_setting(root: &Path, user: u32, desktop: &str) -> Option<ScreenLock> {
@@ -75,9 +76,11 @@ fn kde(text: &str) -> ScreenLock {
     let daemon = text.split_once("[Daemon]").map_or("", |(_, rest)| rest);
     let daemon = daemon.split("\n[").next().unwrap_or_default();
     let on = value(daemon, "Autolock").is_none_or(|value| value == "true");
-    let timeout = value(daemon, "Timeout").is_none_or(|minutes| minutes != "0");
-    let grace = value(daemon, "LockGrace").and_then(|seconds| seconds.parse().ok());
-    row(on && timeout, grace.unwrap_or(5))
+    let number = |key, default: u32| value(daemon, key).map_or(Some(default), |text| text.parse().ok());
+    // What cannot be read is taken for never.
+    let minutes = number("Timeout", 5).unwrap_or(0);
+    let grace = number("LockGrace", 5).unwrap_or(u32::MAX);
+    row(on && minutes > 0, minutes.saturating_mul(60).saturating_add(grace))
 }
 
 /// osquery's row: a grace of -1 where it does not lock.
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn gnome_locks_when_it_may_and_the_screen_ever_goes_dark() {
-        assert_eq!(gnome("true\n", "uint32 0\n", "uint32 300\n"), Some(row(true, 0)));
+        assert_eq!(gnome("true\n", "uint32 30\n", "uint32 300\n"), Some(row(true, 330)));
         assert_eq!(gnome("true\n", "uint32 30\n", "uint32 0\n"), Some(row(false, 0)));
         assert_eq!(gnome("false\n", "uint32 0\n", "uint32 300\n"), Some(row(false, 0)));
         assert_eq!(gnome("true\n", "No such key", "uint32 300\n"), None);
@@ -99,10 +102,10 @@ mod tests {
 
     #[test]
     fn kde_locks_unless_told_not_to() {
-        assert_eq!(kde(""), row(true, 5));
+        assert_eq!(kde(""), row(true, 305));
         assert_eq!(kde("[Daemon]\nAutolock=false\n"), row(false, 0));
         assert_eq!(kde("[Daemon]\nTimeout=0\n[Greeter]\n"), row(false, 0));
-        assert_eq!(kde("[Greeter]\nAutolock=false\n[Daemon]\nLockGrace=0\n"), row(true, 0));
+        assert_eq!(kde("[Greeter]\nAutolock=false\n[Daemon]\nLockGrace=0\nTimeout=2\n"), row(true, 120));
     }
 
     #[tokio::test]
