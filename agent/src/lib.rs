@@ -34,6 +34,6 @@ pub use facts::{FactsError, Snapshot};
 pub use files::FileError;
 pub use key::{FileKey, KeyError, KeyStore};
 pub use quote::QuoteError;
-pub use serve::{Agent, AgentError, ShowError};
+pub use serve::{Agent, AgentError, ShowError, serve};
 pub use ssh::SshError;
 pub use ssh_files::SshFilesError;

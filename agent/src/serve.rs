@@ -31,6 +31,19 @@ const MOST_CONNECTIONS: usize = 256;
 /// After accept(2) failed: it fails again at once where descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Runs the agent of this folder until `stop` is ready: [`Agent::open`] and [`Agent::serve`] in one.
+///
+/// # Errors
+/// When it cannot be opened, or a socket cannot be made.
+pub async fn serve(
+    dir: &Path,
+    own_agent: Option<&Path>,
+    clock: Arc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    Agent::open(dir, own_agent, clock)?.serve(stop).await
+}
+
 /// An agent that is ready to run: its configuration, key, and facts.
 pub struct Agent {
     dir: PathBuf,
@@ -254,4 +267,16 @@ async fn listen(path: &Path) -> Result<UnixListener, AgentError> {
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemClock;
+
+    #[test]
+    fn it_may_be_a_task_among_others() {
+        fn sendable<T: Send>(_: &T) {}
+        sendable(&serve(Path::new("/"), None, Arc::new(SystemClock), std::future::pending()));
+    }
 }

@@ -46,6 +46,7 @@ pub struct Installed {
     include: String,
     included_before: bool,
     own_agent: Option<PathBuf>,
+    passing: Option<PathBuf>,
     dry: bool,
 }
 
@@ -64,7 +65,7 @@ pub fn install(
     let ssh_config = ssh_config.map_or_else(|| home.join(".ssh/config"), Path::to_owned);
     let own = config.socket_in(dir);
     if config.agent.is_none() {
-        config.agent = environment.agent.clone().filter(|path| *path != own);
+        config.agent = environment.agent.clone().filter(|path| *path != own && stays(path));
     }
     let program = std::env::current_exe().map_err(InstallError::NoProgram)?;
     let units = environment.config_home.clone().unwrap_or_else(|| home.join(".config")).join("systemd/user");
@@ -81,6 +82,7 @@ pub fn install(
         ssh_config,
         include,
         own_agent: config.agent.clone(),
+        passing: environment.agent.clone().filter(|path| *path != own && !stays(path)),
         dry,
     };
     if !dry {
@@ -109,6 +111,11 @@ impl Installed {
         let text = format!("{}\n\n{}", self.include, before.unwrap_or_default());
         Ok(files::replace(&place, text.as_bytes(), mode)?)
     }
+}
+
+/// Whether a socket has the same path after the next login: `ssh-agent` by itself takes a new one each time.
+fn stays(path: &Path) -> bool {
+    !path.starts_with("/tmp")
 }
 
 /// Whether the first line that says anything is this one.
@@ -146,9 +153,15 @@ impl fmt::Display for Installed {
             let done = if self.included_before { "was already at the top of" } else { "put at the top of" };
             writeln!(f, "{done} {ssh_config}: {}", self.include)?;
         }
-        match &self.own_agent {
-            Some(path) => writeln!(f, "your own agent stays in use: {}", path.display())?,
-            None => writeln!(f, "no agent of your own was found ($SSH_AUTH_SOCK is not set)")?,
+        match (&self.own_agent, &self.passing) {
+            (Some(path), _) => writeln!(f, "your own agent stays in use: {}", path.display())?,
+            (None, Some(path)) => writeln!(
+                f,
+                "your own agent has a new socket at every login (now {}): start it with `ssh-agent -a PATH`, and write that \
+                 PATH as `agent` in agent.toml",
+                path.display()
+            )?,
+            (None, None) => writeln!(f, "no agent of your own was found ($SSH_AUTH_SOCK is not set)")?,
         }
         if self.dry { Ok(()) } else { writeln!(f, "now run `systemctl --user enable --now bartizan-agent`") }
     }

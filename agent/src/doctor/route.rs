@@ -20,6 +20,9 @@ struct Setting<'a> {
     remedy: String,
 }
 
+/// What puts the bastion's block in front.
+const INSTALL: &str = "; `bartizan-agent install` puts it before all others";
+
 /// The bastion: the right agent, not hidden, the right address.
 pub(super) async fn bastion(dir: &Path, config: &Config, ssh_config: Option<&Path>) -> Vec<Check> {
     let host = config.bastion.host.as_str();
@@ -42,7 +45,13 @@ pub(super) async fn bastion(dir: &Path, config: &Config, ssh_config: Option<&Pat
     let port = value("port") == config.bastion.port.to_string();
     let itself = hop(&value("proxyjump")).is_some_and(|hop| hop.eq_ignore_ascii_case(host));
     [
-        is("IdentityAgent", &["identityagent"], "identityagent", agent, format!("it must be {socket}")),
+        is(
+            "IdentityAgent",
+            &["identityagent"],
+            "identityagent",
+            agent,
+            format!("it must be {socket}{INSTALL}"),
+        ),
         is(
             "IdentitiesOnly",
             &["identitiesonly"],
@@ -51,7 +60,7 @@ pub(super) async fn bastion(dir: &Path, config: &Config, ssh_config: Option<&Pat
             "it hides the device identity and must be no".to_owned(),
         ),
         is("HostName", &["hostname"], "hostname", address, format!("it must be {host}")),
-        is("Port", &["port"], "port", port, format!("it must be {}", config.bastion.port)),
+        is("Port", &["port"], "port", port, format!("it must be {}{INSTALL}", config.bastion.port)),
         is("ProxyJump", PROXY, "proxyjump", !itself, "the bastion cannot be reached by itself".to_owned()),
     ]
     .into_iter()
@@ -80,7 +89,7 @@ pub(super) async fn target(config: &Config, ssh_config: Option<&Path>, host: &st
     };
     let bastion = &config.bastion.host;
     let address = resolved.value("hostname").unwrap_or(host).to_owned();
-    let named = address.eq_ignore_ascii_case(host);
+    let named = address.eq_ignore_ascii_case(host) && host.parse::<std::net::IpAddr>().is_err();
     let shown = if jump == "none" && command != "none" { format!("ProxyCommand {command}") } else { jump };
     let options = [
         Setting {
@@ -97,7 +106,7 @@ pub(super) async fn target(config: &Config, ssh_config: Option<&Path>, host: &st
             set_by: &["hostname"],
             is: address,
             right: named,
-            remedy: format!("the bastion knows targets by name: remove it, so that {host} arrives as {host}"),
+            remedy: "the bastion knows targets by name alone: let it be the target's".to_owned(),
         },
     ];
     options.into_iter().map(|option| judged(&resolved, option)).collect()
@@ -109,10 +118,9 @@ fn judged(resolved: &Resolved, option: Setting<'_>) -> Check {
     let line = resolved.line(set_by);
     let origin = match &line {
         Some(line) => format!("by {} line {}", line.file.display(), line.number),
-        None => "by no line of a file".to_owned(),
+        None => "by default".to_owned(),
     };
-    let install = if line.is_none() { "; run `bartizan-agent install`" } else { "" };
-    let said = if right { format!("{is}, {origin}") } else { format!("{is}, {origin}: {remedy}{install}") };
+    let said = if right { format!("{is}, {origin}") } else { format!("{is}, {origin}: {remedy}") };
     let (file, number) = line.map(|line| (line.file, line.number)).unzip();
     Check { check: format!("{host}: {name}"), ok: right, said, file, line: number }
 }
