@@ -149,7 +149,7 @@ pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: Stri
 pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
     tokio::select! {
         () = connection.idle(limit) => connection.cutter.cut(Cut::Idle),
-        () = connection.cutter.closed() => {}
+        () = connection.cutter.gone().cancelled() => {}
     }
 }
 
@@ -198,10 +198,10 @@ async fn open(
 
 /// The connection is over: its session is closed in the log and in the store.
 pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
+    // Channels seal themselves first: the session's end is the last thing said of it, and until then it can be cut.
+    connection.at_rest().await;
     bastion.live.leave(&connection);
     let Some(session) = connection.opened_session() else { return };
-    // Channels seal themselves first: the session's end is the last thing said of it.
-    session.all_channels_ended().await;
     let why = connection.cutter.why();
     let Some(entry) = session.take_entry().await else { return };
     let outcome = match why {

@@ -150,6 +150,20 @@ impl Word {
         }
     }
 
+    /// Whether it only takes away: such a word is obeyed also when it cannot be logged.
+    fn protects(&self) -> bool {
+        self.event().is_some_and(|kind| {
+            matches!(
+                kind,
+                "admin.session.kill"
+                    | "admin.operator.disable"
+                    | "admin.operator.revoke"
+                    | "admin.device.lock"
+                    | "admin.device.retire"
+            )
+        })
+    }
+
     /// Reads the files it names. Done where the command is typed, never where it is carried out.
     pub fn attach(&mut self, stdin: &mut dyn Read) -> Result<(), AttachError> {
         match self {
@@ -255,7 +269,18 @@ async fn answer<R: Reply>(
         return Err(forbidden.into());
     }
     let Some(kind) = word.event() else { return run(bastion, caller, word, out).await };
-    let opened = bastion.audit.open(event(bastion, caller, kind, detail)).await?;
+    let protects = word.protects();
+    let opened = match bastion.audit.open(event(bastion, caller, kind, detail)).await {
+        Ok(opened) => opened,
+        // A full disk must not keep anybody from ending a session.
+        Err(why) if protects => {
+            let done = run(bastion, caller, word, out).await;
+            out.err(&format!("bartizan: it was done, and not logged: {}\n", clean::line(&why.to_string())))
+                .await?;
+            return done;
+        }
+        Err(why) => return Err(why.into()),
+    };
     let done = run(bastion, caller, word, out).await;
     let outcome = match &done {
         Ok(Done::Well) => Outcome::Ok,
@@ -296,6 +321,9 @@ async fn run<R: Reply>(
         Word::Whoami { json } => whoami::run(caller, json, out).await.map(|()| Done::Well),
         Word::Targets { json } => targets::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Check { json } => check::run(bastion, json, out).await,
+        Word::Health if bastion.audit.broken().is_cancelled() => Err(Trouble::said(
+            "the audit log cannot be written; mend the disk and restart the server".to_owned(),
+        )),
         Word::Health => {
             out.out("ok\n").await?;
             Ok(Done::Well)

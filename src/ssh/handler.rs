@@ -140,7 +140,8 @@ impl Handler {
                 words::begin(bastion, &self.talking, speaker, asked, operator);
             }
             Phase::Open(connection) => {
-                tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
+                // Counted before the task runs: the connection does not end before its channels do.
+                tokio::spawn(session::run(bastion, connection.carry(), asked, operator));
             }
             Phase::Enrolling(guest) => {
                 words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
@@ -204,6 +205,9 @@ impl russh::server::Handler for Handler {
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
         let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
         let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
+        if let Phase::Open(connection) = &phase {
+            tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
+        }
         self.phase = phase;
         self.finished();
         Ok(Auth::Accept)
@@ -284,7 +288,7 @@ impl russh::server::Handler for Handler {
             return Ok(());
         };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
-        let (gone, peer) = (self.channels.gone().clone(), self.peer);
+        let (gone, peer) = (inlet.over().clone(), self.peer);
         reply.accept().await;
         tokio::spawn(inner::serve(
             self.bastion.clone(),

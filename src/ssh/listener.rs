@@ -22,6 +22,7 @@ use super::flow::{Pace, WINDOW};
 use super::handler::Handler;
 use super::stream::OperatorStream;
 use crate::bastion::Bastion;
+use crate::live::Cut;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
 const SHORTAGE: Duration = Duration::from_millis(50);
@@ -245,7 +246,7 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
         () = sleep(DRAIN) => {}
         () = now.cancelled() => {}
     }
-    bastion.live.stop_all();
+    bastion.live.cut_all(Cut::Stopping);
     if timeout(SEALING, tracker.wait()).await.is_err() {
         tracing::warn!(
             "connections remain after the time to end; their recordings are recovered at the next start"
