@@ -2,15 +2,19 @@
 //! failure.
 //! It never touches the network, a database or the clock: who calls hands in what is on record.
 //!
-//! A proof travels one way: the transport verifies that a key signed, the inventory says whose key it is, [`check_key`] judges,
-//! and a [`Posture`] comes out or a [`Finding`]. There is no other way to make a `Posture`.
+//! A proof travels one way: the transport verifies that a key signed, the inventory says whose key it is, [`check_key`] judges a
+//! plain key and [`certificate::check`] one that is bound to the connection, and a [`Posture`] comes out or a [`Finding`]. There
+//! is no other way to make a `Posture`.
 
+pub mod certificate;
 mod check;
 mod code;
 mod device;
 mod key;
 mod remediation;
+pub mod report;
 mod state;
+pub mod token;
 
 pub use check::{Claim, Demand, Evidence, Finding, MANAGED, Posture, check_key};
 pub use code::Code;

@@ -12,6 +12,7 @@ use crate::code::Code;
 use crate::device::Device;
 use crate::key::acceptable;
 use crate::remediation::Remediation;
+use crate::report::{Facts, Report};
 use crate::state::State;
 
 /// The level of a device that the firm looks after and that is not its owner's own.
@@ -61,15 +62,22 @@ pub struct Claim<'a> {
     pub tenant: Option<&'a str>,
 }
 
-/// A device that proved itself and may be used by its owner. INVARIANT: only [`check_key`] makes one.
+/// A device that proved itself and may be used by its owner. INVARIANT: only [`check_key`] and [`crate::certificate::check`]
+/// make one.
 #[derive(Debug)]
 pub struct Posture {
     device: Device,
     evidence: Evidence,
     levels: Vec<&'static str>,
+    report: Option<Report>,
 }
 
 impl Posture {
+    pub(crate) fn new(device: Device, evidence: Evidence, report: Option<Report>) -> Self {
+        let levels = if device.managed && !device.personal { vec![MANAGED] } else { Vec::new() };
+        Self { device, evidence, levels, report }
+    }
+
     /// The device, as on record when it was checked.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -87,6 +95,31 @@ impl Posture {
     pub fn levels(&self) -> &[&'static str] {
         &self.levels
     }
+
+    /// What it said about itself; `None` for a plain key, which says nothing.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// The facts of the report; none where there is no report.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.report.as_ref().map(|report| &report.facts)
+    }
+
+    /// POSTURE-009: the policy found a fact that is not as it should be. `check` names the fact, `found` says how it is, `remedy`
+    /// what whoever sits at the device can do.
+    #[must_use]
+    pub fn failing(&self, check: &str, found: &str, remedy: &str) -> Finding {
+        Finding {
+            code: Code::Facts,
+            device: Some(Box::new(self.device.clone())),
+            check: check.to_owned(),
+            found: found.to_owned(),
+            remedy: remedy.to_owned(),
+        }
+    }
 }
 
 /// Why a device was refused: the code and the full cause for the log, and what to do for whoever may hear it.
@@ -94,7 +127,7 @@ impl Posture {
 pub struct Finding {
     code: Code,
     device: Option<Box<Device>>,
-    check: &'static str,
+    check: String,
     found: String,
     remedy: String,
 }
@@ -117,7 +150,7 @@ impl Finding {
     #[must_use]
     pub fn remediation(&self, reference: &str) -> Option<Remediation> {
         let device = self.device.as_ref().filter(|_| self.code.proves_device())?;
-        Some(Remediation::new(device.kind, self.code, self.check, &self.found, &self.remedy, reference))
+        Some(Remediation::new(device.kind, self.code, &self.check, &self.found, &self.remedy, reference))
     }
 }
 
@@ -149,21 +182,39 @@ pub fn check_key(
     demand: Demand,
 ) -> Result<Posture, Finding> {
     match judge(key, signed, device.as_ref(), claim, demand) {
-        Ok(device) => {
-            let levels = if device.managed && !device.personal { vec![MANAGED] } else { Vec::new() };
-            Ok(Posture { device: device.clone(), evidence: Evidence::Key, levels })
-        }
-        Err(Failed { code, check, found, remedy }) => {
-            Err(Finding { code, device: device.map(Box::new), check, found, remedy: remedy.to_owned() })
-        }
+        Ok(device) => Ok(Posture::new(device.clone(), Evidence::Key, None)),
+        Err(failed) => Err(failed.of(device)),
     }
 }
 
-struct Failed {
+/// A check that failed, before it is known which device it was.
+pub(crate) struct Failed {
     code: Code,
     check: &'static str,
     found: String,
     remedy: &'static str,
+}
+
+impl Failed {
+    pub(crate) fn new(
+        code: Code,
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: &'static str,
+    ) -> Self {
+        Self { code, check, found: found.into(), remedy }
+    }
+
+    pub(crate) fn of(self, device: Option<Device>) -> Finding {
+        let Self { code, check, found, remedy } = self;
+        Finding {
+            code,
+            device: device.map(Box::new),
+            check: check.to_owned(),
+            found,
+            remedy: remedy.to_owned(),
+        }
+    }
 }
 
 /// The checks, one line each, in the order of their codes.
@@ -191,7 +242,11 @@ fn form(key: &PublicKey, signed: Option<&Algorithm>) -> Result<(), Failed> {
     })
 }
 
-fn enrolled<'d>(key: &PublicKey, device: Option<&'d Device>, claim: Claim<'_>) -> Result<&'d Device, Failed> {
+pub(crate) fn enrolled<'d>(
+    key: &PublicKey,
+    device: Option<&'d Device>,
+    claim: Claim<'_>,
+) -> Result<&'d Device, Failed> {
     let failed = |found: String| Failed {
         code: Code::Enrolment,
         check: "enrolment",
@@ -225,7 +280,7 @@ fn bound(demand: Demand) -> Result<(), Failed> {
     })
 }
 
-fn standing(device: &Device, demand: Demand) -> Result<(), Failed> {
+pub(crate) fn standing(device: &Device, demand: Demand) -> Result<(), Failed> {
     let (found, remedy) = match device {
         Device { state: State::Locked, .. } => {
             ("it is locked", "ask your administrator to unlock it, connect again")
@@ -241,7 +296,7 @@ fn standing(device: &Device, demand: Demand) -> Result<(), Failed> {
     Err(Failed { code: Code::Standing, check: "standing", found: found.to_owned(), remedy })
 }
 
-fn owner(device: &Device, claim: Claim<'_>) -> Result<(), Failed> {
+pub(crate) fn owner(device: &Device, claim: Claim<'_>) -> Result<(), Failed> {
     if device.owner == claim.operator {
         return Ok(());
     }
