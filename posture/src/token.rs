@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_token_whose_parts_reach_beyond_themselves_is_refused() {
-        let wrong: [(&str, fn(&mut Token)); 9] = [
+        type Change = fn(&mut Token);
+        let wrong: [(&str, Change); 9] = [
             ("id", |t| t.id = "A".to_owned()),
             ("secret", |t| t.secret = "short".to_owned()),
             ("device name", |t| t.device = "a\nHost *".to_owned()),

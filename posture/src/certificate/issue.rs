@@ -80,7 +80,7 @@ pub enum IssueError {
 /// # Errors
 /// When the report or the serial is not sound, or the key does not sign.
 pub fn issue(
-    device: &impl DeviceKey,
+    device: &(impl DeviceKey + ?Sized),
     report: &Report,
     serial: u64,
     now: u64,
@@ -107,15 +107,15 @@ pub fn issue(
 }
 
 /// A device's key as the library takes one.
-struct Signing<'k, K>(&'k K);
+struct Signing<'k, K: ?Sized>(&'k K);
 
-impl<K: DeviceKey> Signer<Signature> for Signing<'_, K> {
+impl<K: DeviceKey + ?Sized> Signer<Signature> for Signing<'_, K> {
     fn try_sign(&self, message: &[u8]) -> Result<Signature, SignatureError> {
         self.0.sign(message).map_err(SignatureError::from_source)
     }
 }
 
-impl<K: DeviceKey> From<&Signing<'_, K>> for KeyData {
+impl<K: DeviceKey + ?Sized> From<&Signing<'_, K>> for KeyData {
     fn from(Signing(key): &Signing<'_, K>) -> Self {
         key.public().key_data().clone()
     }

@@ -170,7 +170,8 @@ fn the_throw_away_key_signs_under_the_certificate() {
 fn what_is_not_of_our_form_is_001() {
     odd(|_, _| {}); // the odd one without an oddity is sound:
     assert_eq!(checked(&odd(|_, _| {}), &Serials::default(), NOW).unwrap(), 5);
-    let changes: Vec<(&str, fn(&mut Builder, &mut Odd))> = vec![
+    type Change = fn(&mut Builder, &mut Odd);
+    let changes: Vec<(&str, Change)> = vec![
         ("host type", |_, odd| odd.kind = CertType::Host),
         ("no critical option", |_, odd| odd.critical.clear()),
         ("a value to it", |_, odd| drop(odd.critical.insert(POSTURE_ONLY.to_owned(), "x".to_owned()))),
@@ -263,7 +264,9 @@ fn out_of_its_time_is_005() {
         assert_eq!(code, if holds { Ok(5) } else { Err(Code::Freshness) }, "{now}");
     }
     for collected_at in [NOW + 61, NOW - OLDEST_FACTS - VALID_AFTER - 1] {
-        assert_eq!(refused(&made(&Report { collected_at, ..report(5) })), Code::Freshness);
+        let mut report = report(5);
+        report.collected_at = collected_at;
+        assert_eq!(refused(&made(&report)), Code::Freshness);
     }
     let long = odd(|builder, _| {
         *builder = Builder::new([1; 8], pair(9).public_key(), NOW - 60, NOW + 3600).unwrap();
