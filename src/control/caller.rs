@@ -153,11 +153,12 @@ mod tests {
         Caller::Operator { name: OperatorName::parse("ana").expect("name"), roles }
     }
 
-    const WORDS: [&str; 33] = [
+    const WORDS: [&str; 35] = [
         "operator list", "operator show bob", "operator add bob", "operator disable bob", "operator enable bob",
         "operator unlock bob", "operator revoke bob", "operator key add bob -", "operator key list bob",
         "operator key remove bob SHA256:x", "operator totp bob",
-        "device list", "device show d", "device lock d", "device unlock d", "device retire d",
+        "device list", "device show d", "device approve d", "device lock d", "device unlock d", "device lost d",
+        "device retire d",
         "target list", "target scan 10.0.0.1", "target check",
         "session list", "session show s-01JD37F2K00000000000000000", "session kill s-01JD37F2K00000000000000000",
         "recording list", "recording play r-01JD37F2K00000000000000000", "recording verify",

@@ -5,23 +5,25 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use policy::TargetName;
-use russh::keys::{Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
-use ssh_key::Algorithm;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
 use super::flow::Pace;
+use super::door::{Door, Entrance, ground};
+use super::enrolment::Enrolment;
 use super::inner::{self, Arriving, Jump, Names, Outer};
-use super::listener::{Place, Places};
+use super::listener::Place;
 use super::remediation::Remediation;
+use super::tap::Bound;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
 use crate::device;
 use crate::live::{Connection, Cutter};
-use crate::login::{Answer, Attempt, Authenticated, Ground, Methods, Offer};
+use crate::login::{Answer, Attempt, Authenticated, Methods, Offer};
 use crate::refusal::Refusal;
 use crate::{connection, session};
 
@@ -30,50 +32,6 @@ const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
 const ANSWER: usize = 1024;
 
-/// What all connections of the door share.
-pub(super) struct Door {
-    bastion: Arc<Bastion>,
-    places: Arc<Places>,
-    names: Arc<Names>,
-}
-
-impl Door {
-    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default(), names: Arc::default() }
-    }
-
-    pub(super) fn bastion(&self) -> &Arc<Bastion> {
-        &self.bastion
-    }
-
-    /// A place for a new connection, while there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
-    }
-}
-
-/// What the listener keeps of a connection while the handler is russh's.
-pub(super) struct Entrance {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    handle: Arc<OnceLock<Handle>>,
-    /// Cancelled when the login is finished.
-    pub(super) logged_in: CancellationToken,
-}
-
-impl Entrance {
-    /// Hands over russh's handle, which exists only once the handler is given away.
-    pub(super) fn give(&self, handle: Handle) {
-        let _ = self.handle.set(handle);
-    }
-
-    /// The login took too long: logged, then the caller ends the connection.
-    pub(super) async fn overdue(&self) {
-        connection::overdue(&self.bastion, self.peer).await;
-    }
-}
-
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
     Login(Box<Attempt>),
@@ -81,6 +39,8 @@ pub(super) enum Phase {
     Arriving(Box<Arriving>),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
+    /// A machine that is to be enrolled: its token and nothing else.
+    Enrolment(Enrolment),
     /// `Authenticated`.
     Open(Arc<Connection>),
     Ended,
@@ -92,6 +52,8 @@ pub(super) struct Handler {
     peer: SocketAddr,
     phase: Phase,
     channels: Channels,
+    /// None inside a jump: no machine proves itself there.
+    bound: Option<Bound>,
     handle: Arc<OnceLock<Handle>>,
     kill: CancellationToken,
     logged_in: CancellationToken,
@@ -114,16 +76,16 @@ impl Handler {
         kill: CancellationToken,
         pace: Arc<Pace>,
         place: Place,
+        bound: Bound,
     ) -> (Self, Entrance) {
-        let bastion = door.bastion.clone();
+        let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
-        let entrance =
-            Entrance { bastion: bastion.clone(), peer, handle: handle.clone(), logged_in: logged_in.clone() };
+        let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        let (place, names) = (Some(place), Some(door.names.clone()));
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place, names }, entrance)
+        let (bound, place, names) = (Some(bound), Some(place), Some(door.names().clone()));
+        (Self { bastion, peer, phase, channels, bound, handle, kill, logged_in, place, names }, entrance)
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -137,8 +99,8 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
-        let (handle, token) = (Arc::default(), logged_in.clone());
-        (Self { bastion, peer, phase, channels, handle, kill, logged_in, place: None, names: None }, token)
+        let (bound, handle, token) = (None, Arc::default(), logged_in.clone());
+        (Self { bastion, peer, phase, channels, bound, handle, kill, logged_in, place: None, names: None }, token)
     }
 
     /// Carries out what the login answered, after it is logged.
@@ -146,6 +108,9 @@ impl Handler {
         match answer {
             Answer::Refuse { methods, why } => {
                 self.refused(&why).await;
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Pass { methods, .. } => {
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Partial { methods } => {
@@ -158,6 +123,11 @@ impl Handler {
             },
             Answer::Done(authenticated) => self.open(*authenticated).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
+            Answer::Enrol(enrolment) => {
+                self.phase = Phase::Enrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
+                self.finished();
+                Auth::Accept
+            }
             Answer::Disconnect { text, why } => {
                 self.refused(&why).await;
                 self.disconnect(text);
@@ -230,6 +200,13 @@ impl Handler {
                 }
                 Ok(())
             }
+            Phase::Enrolment(enrolment) => {
+                match self.channels.begin(channel, start, session.handle()) {
+                    Some((asked, operator)) => enrolment.begin(&self.bastion, asked.start, operator),
+                    None => session.channel_failure(channel)?,
+                }
+                Ok(())
+            }
             Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => session.channel_failure(channel),
         }
     }
@@ -238,6 +215,7 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
+            Phase::Enrolment(enrolment) => enrolment.has_room(),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
         }
     }
@@ -251,20 +229,8 @@ impl Handler {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => None,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolment(_) | Phase::Ended => None,
         }
-    }
-}
-
-/// What a login stands on, as it is when the connection is accepted.
-fn ground(bastion: &Bastion) -> Ground {
-    Ground {
-        clock: bastion.clock.clone(),
-        store: bastion.store.clone(),
-        keys: bastion.keys.clone(),
-        bundle: bastion.access.bundle(),
-        device: bastion.config.device.clone(),
-        reference: bastion.ids.reference(bastion.clock.now()),
     }
 }
 
@@ -311,12 +277,14 @@ impl russh::server::Handler for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        self.proved(user, key.public_key, key.algorithm).await
+        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let answer = attempt.proved(user, key.public_key, key.algorithm).await;
+        Ok(self.answer(answer).await)
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = attempt.certified(user);
+    async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
+        let (Phase::Login(attempt), Some(bound)) = (&mut self.phase, &self.bound) else { return Ok(Auth::reject()) };
+        let answer = attempt.certified(user, shown, bound).await;
         Ok(self.answer(answer).await)
     }
 
@@ -475,14 +443,6 @@ impl russh::server::Handler for Handler {
     }
 }
 
-impl Handler {
-    async fn proved(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = attempt.proved(user, key, algorithm).await;
-        Ok(self.answer(answer).await)
-    }
-}
-
 impl Drop for Handler {
     /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
     fn drop(&mut self) {
@@ -495,7 +455,7 @@ impl Drop for Handler {
             Phase::Login(attempt) => {
                 tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
             }
-            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Ended => {}
+            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Enrolment(_) | Phase::Ended => {}
         }
     }
 }

@@ -18,8 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use super::algorithms;
 use super::flow::{Pace, WINDOW};
-use super::handler::{Door, Handler};
+use super::door::Door;
+use super::handler::Handler;
 use super::stream::OperatorStream;
+use super::tap::Tap;
 use crate::bastion::Bastion;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
@@ -200,8 +202,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let grace = door.bastion().config.ssh.login_grace;
     let kill = CancellationToken::new();
     let pace = Arc::new(Pace::default());
-    let stream = OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
-    let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place);
+    let exchange = Arc::default();
+    let stream = OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone())
+        .tapped(Tap::new(Arc::clone(&exchange)));
+    let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place, door.bound(exchange));
     let deadline = entrance.logged_in.clone();
     let started = timeout(grace, server::run_stream(config, stream, handler)).await;
     let Ok(Ok(running)) = started else { return };

@@ -3,6 +3,8 @@
 
 mod algorithms;
 mod channels;
+mod door;
+mod enrolment;
 mod flow;
 mod handler;
 mod inlet;
@@ -11,5 +13,6 @@ mod listener;
 mod outlet;
 mod remediation;
 mod stream;
+mod tap;
 
 pub use listener::{ServeError, Stop, serve};

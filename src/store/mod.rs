@@ -4,11 +4,13 @@
 mod authenticators;
 mod bundles;
 mod devices;
+mod enrolments;
 mod error;
 mod memory;
 mod meta;
 mod operator_keys;
 mod operators;
+mod proofs;
 mod recordings;
 mod sessions;
 mod throttle;
@@ -24,11 +26,13 @@ use sqlx::{Sqlite, Transaction};
 
 pub use authenticators::Totp;
 pub use bundles::{BundleFile, StoredBundle};
-pub use devices::{Device, DeviceState, NewDevice};
+pub use devices::{Device, DeviceKind, DeviceState, NewDevice};
+pub use enrolments::{Enrolling, Enrolment, NewEnrolment};
 pub use error::StoreError;
 pub use memory::{MINUTE_USES_MAX, Memory, Remembered, USES_MAX};
 pub use operator_keys::{NewKey, OperatorKey};
 pub use operators::{NewOperator, Operator, OperatorState};
+pub use proofs::{LastReport, NewProof, TakenSerials};
 pub use recordings::{NewRecording, Recording, RecordingEnd, RecordingFilter, RecordingState};
 pub use sessions::{NewSession, Session, SessionEnd, SessionFilter};
 pub use throttle::{DISABLED_AT, FREE_TRIES, StepTaken, Try};

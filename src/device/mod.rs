@@ -1,11 +1,15 @@
 //! Accepted -> Assessed or Remediation: which machine is calling, and in what state it is.
 //! It never looks at a person before the machine has proven itself, and asks of a person only whether the machine is theirs.
 
+mod certificate;
+mod enrolment;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use policy::{DeviceFacts, DeviceName, Level, OperatorName, TenantName};
+use posture::report::Report;
 use posture::{Claim, Demand, Finding, Posture};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
@@ -13,6 +17,10 @@ use crate::config::{DeviceConfig, Evidence, Require};
 use crate::ids::Reference;
 use crate::refusal::Refusal;
 use crate::store::{self, DeviceState, Store, StoreError};
+
+pub(crate) use certificate::{At, judge_certificate};
+pub use enrolment::{EnrolError, Enrolled, Enrolment, LASTS, Offer};
+pub(crate) use enrolment::token_of;
 
 /// The code shown in place of POSTURE-001 to 005: which of them it was is for the log.
 const NOT_TOLD: &str = "POSTURE-000";
@@ -43,11 +51,13 @@ impl Accepted {
     }
 }
 
-/// A device that has proven itself and may be used by the operator who was named. Only [`judge`] makes one.
+/// A device that has proven itself and may be used by the operator who was named. Only [`judge`] and [`judge_certificate`] make
+/// one.
 #[derive(Debug)]
 pub struct Proven {
     facts: DeviceFacts,
     fingerprint: String,
+    report: Option<Report>,
 }
 
 impl Proven {
@@ -61,9 +71,14 @@ impl Proven {
         &self.facts.name
     }
 
-    /// The key that signed, `SHA256:...`.
+    /// The device's key, `SHA256:...`: the one that signed, or that signed the certificate of the one that did.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What it said of itself; none with a plain key.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
     }
 
     /// Whether the inventory still says of it, and of this owner, what it said when it proved itself.
@@ -174,7 +189,20 @@ pub(crate) enum Judged {
     /// It is proven, and may not connect.
     Barred(Finding),
     /// It is no proof.
-    NoProof(Finding),
+    NoProof(Unproven),
+}
+
+/// Why something is no proof, for the log alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unproven {
+    pub(crate) code: posture::Code,
+    pub(crate) cause: String,
+}
+
+impl From<Finding> for Unproven {
+    fn from(finding: Finding) -> Self {
+        Self { code: finding.code(), cause: finding.to_string() }
+    }
 }
 
 /// Whether this key, if it signed, could be a device's proof. Reads the inventory and nothing else: no name is looked up.
@@ -214,9 +242,11 @@ pub(crate) fn judge(
 ) -> Result<Judged, StoreError> {
     let claim = Claim { operator: operator.as_str(), tenant: tenant.map(TenantName::as_str) };
     match posture::check_key(key, Some(signed), device, claim, demand(config)) {
-        Ok(posture) => Ok(Judged::Proven(Proven { facts: facts(&posture)?, fingerprint: fingerprint(key) })),
+        Ok(posture) => {
+            Ok(Judged::Proven(Proven { facts: facts(&posture)?, fingerprint: fingerprint(key), report: None }))
+        }
         Err(finding) if finding.code().proves_device() => Ok(Judged::Barred(finding)),
-        Err(finding) => Ok(Judged::NoProof(finding)),
+        Err(finding) => Ok(Judged::NoProof(finding.into())),
     }
 }
 
@@ -245,11 +275,11 @@ fn read(row: store::Device) -> Result<posture::Device, StoreError> {
     let key = PublicKey::from_openssh(row.public_key.as_deref().unwrap_or_default());
     Ok(posture::Device {
         key: key.map_err(|why| unreadable(format!("its key: {why}")))?,
-        state: row.state.as_str().parse().map_err(|why: posture::StateError| unreadable(why.to_string()))?,
+        state: row.state,
         name: row.name,
         owner: row.operator,
         tenant: row.tenant,
-        kind: posture::Kind::default(),
+        kind: row.kind,
         personal: row.personal,
         managed: !row.personal,
     })

@@ -1,0 +1,93 @@
+//! What the connections of the door share, and what the listener keeps of each while its handler is russh's.
+//! Never knows a phase.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use russh::server::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::inner::Names;
+use super::listener::{Place, Places};
+use super::tap::{Bound, Exchange, HostKeys};
+use crate::bastion::Bastion;
+use crate::connection;
+use crate::login::Ground;
+
+/// What all connections of the door share.
+pub(super) struct Door {
+    bastion: Arc<Bastion>,
+    places: Arc<Places>,
+    names: Arc<Names>,
+    host_keys: Arc<HostKeys>,
+}
+
+impl Door {
+    pub(super) fn new(bastion: Arc<Bastion>) -> Self {
+        let host_keys = Arc::new(HostKeys::new(bastion.keys.host_public()));
+        Self { bastion, places: Arc::default(), names: Arc::default(), host_keys }
+    }
+
+    pub(super) fn bastion(&self) -> &Arc<Bastion> {
+        &self.bastion
+    }
+
+    /// The certificates of inner names.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// What a connection knows of itself by its own key exchange.
+    pub(super) fn bound(&self, exchange: Arc<Exchange>) -> Bound {
+        Bound::new(exchange, self.host_keys.clone())
+    }
+
+    /// A place for a new connection, while there is one.
+    pub(super) fn enter(&self) -> Option<Place> {
+        let ssh = &self.bastion.config.ssh;
+        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
+    }
+}
+
+/// What the listener keeps of a connection while the handler is russh's.
+pub(super) struct Entrance {
+    bastion: Arc<Bastion>,
+    peer: SocketAddr,
+    handle: Arc<OnceLock<Handle>>,
+    /// Cancelled when the login is finished.
+    pub(super) logged_in: CancellationToken,
+}
+
+impl Entrance {
+    /// For a connection from `peer`.
+    pub(super) fn new(
+        bastion: Arc<Bastion>,
+        peer: SocketAddr,
+        handle: Arc<OnceLock<Handle>>,
+        logged_in: CancellationToken,
+    ) -> Self {
+        Self { bastion, peer, handle, logged_in }
+    }
+
+    /// Hands over russh's handle, which exists only once the handler is given away.
+    pub(super) fn give(&self, handle: Handle) {
+        let _ = self.handle.set(handle);
+    }
+
+    /// The login took too long: logged, then the caller ends the connection.
+    pub(super) async fn overdue(&self) {
+        connection::overdue(&self.bastion, self.peer).await;
+    }
+}
+
+/// What a login stands on, as it is when the connection is accepted.
+pub(super) fn ground(bastion: &Bastion) -> Ground {
+    Ground {
+        clock: bastion.clock.clone(),
+        store: bastion.store.clone(),
+        keys: bastion.keys.clone(),
+        bundle: bastion.access.bundle(),
+        device: bastion.config.device.clone(),
+        reference: bastion.ids.reference(bastion.clock.now()),
+    }
+}
