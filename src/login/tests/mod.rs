@@ -1,8 +1,11 @@
 //! The login held against its rules, with the real store, real keys and a clock that is moved by hand.
 //! It never goes around `Attempt`: what is tested is what a client can send.
 
+mod bound;
 mod codes;
 mod devices;
+mod enrolment;
+mod laptop;
 mod memory;
 mod offers;
 mod persons;
@@ -175,7 +178,7 @@ pub(super) async fn answered(attempt: &mut Attempt, user: &str, code: &str) -> A
 /// The code that goes into the log.
 pub(super) fn refused(answer: Answer) -> &'static str {
     match answer {
-        Answer::Refuse { why, .. } => why.code(),
+        Answer::Refuse { why, .. } | Answer::Pass { why, .. } => why.code(),
         other => panic!("not refused: {other:?}"),
     }
 }
