@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName, Permit, Request,
-    RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName,
+    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
@@ -28,7 +28,9 @@ pub enum AccessError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// A target's host key cannot be read.
-    #[error("target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints")]
+    #[error(
+        "target {target}: {what} is not an OpenSSH public key ({why}); paste what `bartizan target scan` prints"
+    )]
     HostKey {
         /// The target.
         target: TargetName,
@@ -38,7 +40,9 @@ pub enum AccessError {
         why: ssh_key::Error,
     },
     /// A range where single addresses are needed.
-    #[error("target {target}: source {from} is a range; name the single addresses the target sees the bastion come from")]
+    #[error(
+        "target {target}: source {from} is a range; name the single addresses the target sees the bastion come from"
+    )]
     Source {
         /// The target.
         target: TargetName,
@@ -87,7 +91,12 @@ impl Access {
     ///
     /// # Errors
     /// What is wrong with it; nothing has changed then.
-    pub async fn apply(&self, bastion: &Bastion, files: Vec<SourceFile>, by: &str) -> Result<u64, AccessError> {
+    pub async fn apply(
+        &self,
+        bastion: &Bastion,
+        files: Vec<SourceFile>,
+        by: &str,
+    ) -> Result<u64, AccessError> {
         let bundle = checked(&files)?;
         let stored: Vec<BundleFile> =
             files.into_iter().map(|file| BundleFile { name: file.name, content: file.text }).collect();
@@ -107,8 +116,11 @@ fn checked(files: &[SourceFile]) -> Result<Bundle, AccessError> {
     for target in bundle.targets() {
         for (what, keys) in [("host_keys", target.host_keys()), ("host_ca", target.host_ca())] {
             for key in keys {
-                ssh_key::PublicKey::from_openssh(key)
-                    .map_err(|why| AccessError::HostKey { target: target.name().clone(), what, why })?;
+                ssh_key::PublicKey::from_openssh(key).map_err(|why| AccessError::HostKey {
+                    target: target.name().clone(),
+                    what,
+                    why,
+                })?;
             }
         }
         for source in target.source() {
@@ -168,7 +180,10 @@ impl Wanted {
         let mut event = named(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
-        event.detail.insert("kind".into(), kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into());
+        event.detail.insert(
+            "kind".into(),
+            kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into(),
+        );
         event
     }
 }
@@ -196,7 +211,12 @@ pub async fn permit(
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
     match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
-        Ok(permit) => Ok(Permitted { authenticated: wanted.authenticated, asked: wanted.asked, permit, at: moment.asked }),
+        Ok(permit) => Ok(Permitted {
+            authenticated: wanted.authenticated,
+            asked: wanted.asked,
+            permit,
+            at: moment.asked,
+        }),
         Err(refused) => Err((wanted, refused)),
     }
 }
@@ -258,15 +278,23 @@ struct Standing {
 }
 
 impl Standing {
-    async fn read(bastion: &Bastion, bundle: &Bundle, authenticated: &Authenticated) -> Result<Self, StoreError> {
+    async fn read(
+        bastion: &Bastion,
+        bundle: &Bundle,
+        authenticated: &Authenticated,
+    ) -> Result<Self, StoreError> {
         let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
         let device = match authenticated.device() {
             Some(name) => device_now(bastion, authenticated, name).await?,
             None => None,
         };
         Ok(match person {
-            Some(person) => Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device },
-            None => Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None },
+            Some(person) => {
+                Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device }
+            }
+            None => {
+                Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None }
+            }
         })
     }
 }

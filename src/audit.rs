@@ -57,8 +57,19 @@ pub struct Audit {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
+/// What opening the log found.
+#[derive(Debug)]
+pub struct Found {
+    /// There was no log.
+    pub new: bool,
+    /// Entries that no checkpoint vouched for: the last second before a crash.
+    pub unsigned: u64,
+    /// What was half-written, and set aside.
+    pub torn: Vec<Torn>,
+}
+
 enum Command {
-    Append { event: Event, done: Option<oneshot::Sender<Result<u64, AuditError>>> },
+    Append { event: Box<Event>, done: Option<oneshot::Sender<Result<u64, AuditError>>> },
     Stop,
 }
 
@@ -74,9 +85,9 @@ impl Audit {
         signer: Box<dyn Sign>,
         clock: Arc<dyn Clock>,
         checkpoint: Duration,
-    ) -> Result<(Self, Vec<Torn>), ledger::log::OpenError> {
+    ) -> Result<(Self, Found), ledger::log::OpenError> {
         let log = Log::open(&dir, signer)?;
-        let torn = log.torn().to_vec();
+        let found = Found { new: log.is_new(), unsigned: log.unsigned_at_open(), torn: log.torn().to_vec() };
         let (to, from) = sync_channel(WAITING);
         let writer = Writer { log, clock: clock.clone(), checkpoint, dir: dir.display().to_string() };
         let thread = std::thread::Builder::new()
@@ -84,7 +95,7 @@ impl Audit {
             .spawn(move || writer.run(&from))
             .map_err(|source| ledger::log::OpenError::Io { path: dir.clone(), source })?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok((Self { to, clock, node: node.into(), dir: dir.into(), thread }, torn))
+        Ok((Self { to, clock, node: node.into(), dir: dir.into(), thread }, found))
     }
 
     /// An event of `kind` now, with nothing else said.
@@ -108,7 +119,7 @@ impl Audit {
     /// The log cannot be written: whatever rests on the event must not happen.
     pub async fn note(&self, event: Event) -> Result<u64, AuditError> {
         let (done, answer) = oneshot::channel();
-        self.send(Command::Append { event, done: Some(done) }).await?;
+        self.send(Command::Append { event: Box::new(event), done: Some(done) }).await?;
         answer.await.map_err(|_| self.stopped())?
     }
 
@@ -183,7 +194,7 @@ impl Drop for Opened {
             let mut event = closing(&self.audit, event, self.seq, Outcome::Ok, Map::new());
             event.outcome = Some("abandoned".into());
             // Nobody waits here; what does not fit is closed by upkeep at the next start.
-            let _ = self.audit.to.try_send(Command::Append { event, done: None });
+            let _ = self.audit.to.try_send(Command::Append { event: Box::new(event), done: None });
         }
     }
 }
@@ -246,7 +257,7 @@ impl Writer {
     /// One group: append, fsync, answer. `false` when the order to stop was among them.
     fn together(
         &mut self,
-        event: Event,
+        event: Box<Event>,
         done: Option<oneshot::Sender<Result<u64, AuditError>>>,
         from: &Receiver<Command>,
     ) -> bool {

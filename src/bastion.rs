@@ -2,13 +2,14 @@
 //! Never behaves: what is done with them stands in the rooms they belong to.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use keys::Keys;
-use ledger::log::{Event, Sign, Torn};
+use ledger::log::{Event, Sign};
 
 use crate::access::{Access, AccessError};
-use crate::audit::{Audit, AuditError};
+use crate::audit::{Audit, AuditError, Found};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::ids::Ids;
@@ -16,6 +17,9 @@ use crate::live::Live;
 use crate::recording::Recordings;
 use crate::store::{Store, StoreError};
 use crate::target::Places;
+
+/// The store's note that a log was begun: a log that is gone later is not silently begun anew.
+const LOG_BEGUN: &str = "log_begun";
 
 /// The handles that all rooms share.
 pub struct Bastion {
@@ -53,6 +57,12 @@ pub enum OpenError {
     /// The audit log cannot be used.
     #[error(transparent)]
     Log(#[from] ledger::log::OpenError),
+    /// There was a log, and now there is none.
+    #[error("{}: the audit log is gone; restore the folder from a backup, or begin anew in another directory", log.display())]
+    LogGone {
+        /// Where it was.
+        log: PathBuf,
+    },
     /// The audit log cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -85,9 +95,13 @@ impl Bastion {
         }
         let node = node_name();
         let signer = Box::new(Signer { name: format!("{node}/audit"), keys: keys.clone() });
-        let (audit, torn) = Audit::start(log, &node, signer, clock.clone(), config.audit.checkpoint)?;
-        for torn in torn {
-            audit.note(torn_event(&audit, &torn)).await?;
+        let (audit, found) = Audit::start(log.clone(), &node, signer, clock.clone(), config.audit.checkpoint)?;
+        if found.new && store.meta(LOG_BEGUN).await?.is_some() {
+            return Err(OpenError::LogGone { log });
+        }
+        store.set_meta(LOG_BEGUN, "yes").await?;
+        for event in found_events(&audit, &found) {
+            audit.note(event).await?;
         }
         let access = Access::load(&store).await?;
         let recordings = Recordings::start(recordings, config.recording.flush, audit.clone())
@@ -109,17 +123,29 @@ fn make_folder(folder: &std::path::Path) -> Result<(), OpenError> {
 /// This machine's name, as it stands in every entry of the log.
 fn node_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
+    let clean: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
     if clean.is_empty() { "bastion".into() } else { clean }
 }
 
-fn torn_event(audit: &Audit, torn: &Torn) -> Event {
-    let mut event = audit.event("system.log_torn");
-    event.outcome = Some("recovered".into());
-    event.reason = Some("a line that was half-written when the server ended was set aside".into());
-    event.detail.insert("file".into(), torn.file.display().to_string().into());
-    event.detail.insert("bytes".into(), torn.bytes.into());
-    event
+/// What the log itself says of how it was found.
+fn found_events(audit: &Audit, found: &Found) -> Vec<Event> {
+    let mut events = Vec::new();
+    for torn in &found.torn {
+        let mut event = audit.event("system.log_torn");
+        event.outcome = Some("recovered".into());
+        event.reason = Some("a line that was half-written when the server ended was set aside".into());
+        event.detail.insert("file".into(), torn.file.display().to_string().into());
+        event.detail.insert("bytes".into(), torn.bytes.into());
+        events.push(event);
+    }
+    if found.unsigned > 0 {
+        let mut event = audit.event("system.log_unsigned");
+        event.reason = Some("these entries before this one had no checkpoint when the server started".into());
+        event.detail.insert("entries".into(), found.unsigned.into());
+        events.push(event);
+    }
+    events
 }
 
 /// Lends the log a signature without lending it the key.

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 
-
 use bytes::Bytes;
 
 /// A terminal's size: columns and rows in characters, then both in pixels (RFC 4254 section 6.7).

@@ -11,8 +11,8 @@ use std::time::Duration;
 mod values;
 
 use values::{
-    banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels, max_connections,
-    recording_max, store_url,
+    address, banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels,
+    max_connections, recording_max, store_url,
 };
 
 pub use values::{duration, size};
@@ -164,6 +164,7 @@ pub enum Evidence {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address of `/healthz`, `/readyz` and `/metrics`; none by default.
+    #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -289,7 +290,11 @@ impl Config {
         let sections: Sections = toml::from_str(text).map_err(|e| {
             let line = line_of(text, e.span().map_or(0, |s| s.start));
             let why = e.message().lines().collect::<Vec<_>>().join("; ");
-            ConfigError::Wrong { line, why: key_of(text, line).map_or(why.clone(), |key| format!("{key}: {why}")), path: path.clone() }
+            ConfigError::Wrong {
+                line,
+                why: key_of(text, line).map_or(why.clone(), |key| format!("{key}: {why}")),
+                path: path.clone(),
+            }
         })?;
         let dir = std::path::absolute(dir).map_err(|why| ConfigError::Unreadable { path, why })?;
         let Sections { ssh, store, recording, audit, device, admin } = sections;
@@ -390,7 +395,8 @@ fn line_of(text: &str, offset: usize) -> usize {
 fn key_of(text: &str, line: usize) -> Option<&str> {
     let above: Vec<&str> = text.lines().take(line).collect();
     let lines = above.into_iter().rev().take_while(|l| !l.trim_start().starts_with('['));
-    let mut keys = lines.filter_map(|l| Some(l.split_once('=')?.0.trim()).filter(|key| !key.starts_with('#')));
+    let mut keys =
+        lines.filter_map(|l| Some(l.split_once('=')?.0.trim()).filter(|key| !key.starts_with('#')));
     keys.next()
 }
 

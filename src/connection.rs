@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
@@ -103,6 +104,14 @@ pub async fn enter_inner(
     }
     bastion.live.leave(&connection);
     None
+}
+
+/// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.
+pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
+    tokio::select! {
+        () = connection.idle(limit) => connection.cutter.cut(Cut::Idle),
+        () = connection.cutter.closed() => {}
+    }
 }
 
 /// The session this channel belongs to, and its place in it; the first permit opens the session.

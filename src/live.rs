@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{AccountName, ChannelKind, TargetName};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
@@ -85,6 +85,11 @@ impl Cutter {
         });
     }
 
+    /// Returns once the connection has ended.
+    pub async fn closed(&self) {
+        self.kill.cancelled().await;
+    }
+
     /// Cancelled when the relays are to stop.
     pub fn ending(&self) -> &CancellationToken {
         &self.ending
@@ -109,6 +114,8 @@ pub struct Connection {
     pub route: Route,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
+    /// Channels and inner connections it carries now.
+    busy: watch::Sender<usize>,
 }
 
 /// Where the channels of a connection go: as the login name says, or, inside a jump, as the inner host and user say.
@@ -144,7 +151,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Entry {
     NotYet,
-    Open(Opened),
+    Open(Box<Opened>),
     Closed,
 }
 
@@ -189,7 +196,15 @@ impl Live {
     ) -> Arc<Connection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
-        let connection = Arc::new(Connection { authenticated, peer, cutter, route, number, session });
+        let connection = Arc::new(Connection {
+            authenticated,
+            peer,
+            cutter,
+            route,
+            number,
+            session,
+            busy: watch::Sender::new(0),
+        });
         lock(&self.connections).insert(number, connection.clone());
         connection
     }
@@ -273,6 +288,25 @@ impl Connection {
         session.clone()
     }
 
+    /// Counts a channel or an inner connection until the guard is dropped.
+    pub fn carry(self: &Arc<Self>) -> Carried {
+        self.busy.send_modify(|busy| *busy += 1);
+        Carried { connection: self.clone() }
+    }
+
+    /// Returns once nothing has been carried for `limit`.
+    pub async fn idle(&self, limit: Duration) {
+        let mut busy = self.busy.subscribe();
+        loop {
+            if busy.wait_for(|busy| *busy == 0).await.is_err() {
+                return;
+            }
+            if tokio::time::timeout(limit, busy.wait_for(|busy| *busy > 0)).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The session, when one was opened.
     pub fn opened_session(&self) -> Option<Arc<Session>> {
         lock(&self.session).clone()
@@ -326,7 +360,7 @@ impl Session {
     {
         let mut entry = self.entry.lock().await;
         if matches!(*entry, Entry::NotYet) {
-            *entry = Entry::Open(open().await?);
+            *entry = Entry::Open(Box::new(open().await?));
         }
         Ok(())
     }
@@ -334,7 +368,7 @@ impl Session {
     /// The session's entry, to be closed; `None` when there is none any more.
     pub async fn take_entry(&self) -> Option<Opened> {
         match std::mem::replace(&mut *self.entry.lock().await, Entry::Closed) {
-            Entry::Open(opened) => Some(opened),
+            Entry::Open(opened) => Some(*opened),
             Entry::NotYet | Entry::Closed => None,
         }
     }
@@ -354,6 +388,18 @@ impl Session {
     pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
         lock(&self.channels).insert(recording.clone(), (kind, asked));
         Open { session: self.clone(), recording }
+    }
+}
+
+/// Something that a connection carries; dropped when it ends.
+#[derive(Debug)]
+pub struct Carried {
+    connection: Arc<Connection>,
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.connection.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
     }
 }
 

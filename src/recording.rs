@@ -113,7 +113,10 @@ async fn commit_all(running: Weak<Mutex<Vec<Weak<Tape>>>>, audit: Audit) {
         tokio::time::sleep(COMMIT).await;
         let Some(running) = running.upgrade() else { return };
         let grown = tokio::task::spawn_blocking(move || {
-            alive(&running).iter().filter_map(|tape| Some((tape.id().clone(), tape.grown()?))).collect::<Vec<_>>()
+            alive(&running)
+                .iter()
+                .filter_map(|tape| Some((tape.id().clone(), tape.grown()?)))
+                .collect::<Vec<_>>()
         });
         let Ok(heads) = grown.await else { continue };
         for some in heads.chunks(evidence::COMMITTED_AT_ONCE) {
@@ -130,7 +133,11 @@ async fn commit_all(running: Weak<Mutex<Vec<Weak<Tape>>>>, audit: Audit) {
 ///
 /// # Errors
 /// Whatever cannot be written: then the channel does not begin, and nothing is dialled.
-pub async fn start(bastion: &Arc<Bastion>, permitted: Permitted, place: Place) -> Result<Recorded, RecordError> {
+pub async fn start(
+    bastion: &Arc<Bastion>,
+    permitted: Permitted,
+    place: Place,
+) -> Result<Recorded, RecordError> {
     let now = bastion.clock.now();
     let id = bastion.ids.recording(now);
     let header = header(bastion, &permitted, &place, &id, now);

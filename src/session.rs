@@ -30,7 +30,13 @@ const TARGET_GONE: &str = "the target's connection ended";
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
-pub async fn run(bastion: Arc<Bastion>, connection: Arc<Connection>, asked: Asked, mut ingress: impl Ingress) {
+pub async fn run(
+    bastion: Arc<Bastion>,
+    connection: Arc<Connection>,
+    asked: Asked,
+    mut ingress: impl Ingress,
+) {
+    let _carried = connection.carry();
     if let Err(refusal) = story(&bastion, &connection, asked, &mut ingress).await {
         ingress.accept().await;
         ingress.dismiss(&refusal.line()).await;
@@ -48,9 +54,11 @@ async fn story(
     let Route { target, account } = connection.route.clone();
     let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
     let permitted = permit(bastion, connection, wanted).await?;
-    let (session, place) =
-        connection::session(bastion, connection, &permitted).await.map_err(|why| unrecorded(bastion, &why))?;
-    let recorded = recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
+    let (session, place) = connection::session(bastion, connection, &permitted)
+        .await
+        .map_err(|why| unrecorded(bastion, &why))?;
+    let recorded =
+        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
     let _open = listed(&session, &recorded);
     let recorded = settled(bastion, &session, generation, recorded).await?;
     let mut connected = match target::connect(bastion, recorded).await {

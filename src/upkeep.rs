@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keys::Keys;
 use ledger::evidence::{self, End, Evidence};
 use ledger::log::{Event, Filter, Reader};
-use ledger::recording::{Recovered, file_name, recover};
+use ledger::recording::{ReadError, Reader as RecordingReader, Recovered, file_name, recover, recover_with_key};
 use serde_json::Value;
 
 use crate::audit::AuditError;
@@ -152,8 +153,8 @@ async fn close_recording(bastion: &Bastion, said: &Said, open: &Recording) -> Re
 /// Says in the log how far a recording is good that nobody writes any more, and gives it a row.
 async fn recovered(bastion: &Bastion, id: &str, row: Option<&Recording>) -> Result<(), UpkeepError> {
     let path = bastion.recordings.dir().join(file_name(id));
-    let read = path.clone();
-    let found = tokio::task::spawn_blocking(move || recover(&read).map_err(|why| why.to_string()))
+    let (read, keys, named) = (path.clone(), bastion.keys.clone(), id.to_owned());
+    let found = tokio::task::spawn_blocking(move || good_part(&keys, &named, &read))
         .await
         .unwrap_or_else(|why| Err(why.to_string()));
     let mut event = bastion.audit.event(evidence::RECOVERED);
@@ -195,6 +196,20 @@ async fn recovered(bastion: &Bastion, id: &str, row: Option<&Recording>) -> Resu
     };
     bastion.store.end_recording(&row.id, &end).await?;
     Ok(())
+}
+
+/// How far a recording is good. With its key, so that nobody who only has the files can have added to it since.
+fn good_part(keys: &Keys, id: &str, path: &Path) -> Result<Recovered, String> {
+    let header = |path| Ok::<_, ReadError>(RecordingReader::open(path, None)?.header().clone());
+    let envelope = header(path).map_err(|why| why.to_string())?.envelope;
+    let found = match keys.open_recording_key(id, &envelope) {
+        Ok(key) => recover_with_key(path, &key),
+        Err(why) => {
+            tracing::warn!(%id, %why, "a recording is recovered without its key");
+            recover(path)
+        }
+    };
+    found.map_err(|why| why.to_string())
 }
 
 /// Recordings whose row was not written before the crash: nothing was shown of them yet, but they are evidence.

@@ -138,6 +138,9 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
+        // russh does not tell of a channel that was closed from here, so those that have ended are found by their inbox:
+        // its program no longer shares it.
+        self.slots.retain(|_, slot| slot.write.is_some() || Arc::strong_count(&slot.inbox) > 1);
         if self.slots.len() >= MAX_CHANNELS {
             reply.reject(russh::ChannelOpenFailure::ResourceShortage).await;
             return Ok(());

@@ -174,7 +174,7 @@ fn a_terminal_has_its_size_its_name_and_a_working_interrupt() {
     let scene = Scene::new();
     let mut ssh = scene
         .client("ssh")
-        .args(["-tt", "127.0.0.1", "stty size; echo $TERM; tty -s && echo tty; trap 'echo caught; exit 7' INT; while :; do sleep 0.05; done"])
+        .args(["-tt", "127.0.0.1", "trap 'echo caught; exit 7' INT; stty size; echo $TERM; tty -s && echo tty; while :; do sleep 0.05; done"])
         .env("TERM", "vt100")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -247,6 +247,28 @@ fn a_login_shell_ends_with_its_input() {
     let ran = ssh.wait_with_output().unwrap();
     assert_eq!(ran.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&ran.stdout).starts_with('-'), "{ran:?}");
+}
+
+#[test]
+fn a_connection_may_open_any_number_of_channels_one_after_another() {
+    let scene = Scene::new();
+    let socket = scene.path("mux");
+    let mut master = scene.client("ssh");
+    master.args(["-N", "-M", "-S"]).arg(&socket).arg("127.0.0.1").stderr(Stdio::null());
+    let mut master = master.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !socket.exists() {
+        assert!(Instant::now() < deadline, "no shared connection");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for n in 0..50 {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-S"]).arg(&socket).args(["127.0.0.1", &format!("echo {n}; exit 7")]);
+        let ran = ssh.stdin(Stdio::null()).output().unwrap();
+        assert_eq!((ran.status.code(), ran.stdout), (Some(7), format!("{n}\n").into_bytes()));
+    }
+    master.kill().unwrap();
+    master.wait().unwrap();
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Builder {
         std::fs::write(state.join("bartizan.toml"), self.plan.configuration()).unwrap();
         let user_ca = say(&["ca", "show", "user"]);
         let host_ca = say(&["ca", "show", "host"]);
-        known_hosts(folder.path(), &host_ca);
+        known_hosts(folder.path(), &host_ca, &self.plan);
         let targets: Vec<Target> = self
             .plan
             .targets
@@ -173,9 +173,11 @@ impl Plan {
     }
 }
 
-/// Trusts the bastion's host CA for its name, and nothing else.
-fn known_hosts(folder: &Path, host_ca: &str) {
-    let lines: String = host_ca.lines().map(|key| format!("@cert-authority bastion.test {key}\n")).collect();
+/// Trusts the bastion's host CA for its name and for the targets behind it, and nothing else.
+fn known_hosts(folder: &Path, host_ca: &str, plan: &Plan) {
+    let targets: String = plan.targets.iter().map(|target| format!(",{}", target.name)).collect();
+    let lines: String =
+        host_ca.lines().map(|key| format!("@cert-authority bastion.test{targets} {key}\n")).collect();
     std::fs::write(folder.join("known_hosts"), lines).unwrap();
 }
 

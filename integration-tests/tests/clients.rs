@@ -27,6 +27,17 @@ fn a_command_keeps_its_status_its_signal_and_its_streams() {
 }
 
 #[test]
+fn a_status_that_comes_after_the_end_of_output_still_arrives() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    let line = "echo out; exec >&- 2>&-; sleep 0.5; exit 7";
+    // On a shared connection the client closes a channel as soon as it has nothing to send and sees the end of output.
+    for ran in [ana.ssh("db1", line), ana.share("db1").command(line).output().unwrap()] {
+        assert_eq!((ran.status.code(), &ran.stdout[..]), (Some(7), &b"out\n"[..]), "{ran:?}");
+    }
+}
+
+#[test]
 fn input_reaches_the_command_and_ends_when_the_client_says_so() {
     let rig = Rig::new().operator("ana").target("db1").start();
     let file = rig.path("input");
@@ -35,6 +46,24 @@ fn input_reaches_the_command_and_ends_when_the_client_says_so() {
     let mut ssh = ana.command("ssh");
     ssh.arg(ana.at("db1")).arg("wc -l; echo after").stdin(std::fs::File::open(&file).unwrap());
     assert_eq!(String::from_utf8_lossy(&ssh.output().unwrap().stdout), "3\nafter\n");
+}
+
+#[test]
+fn a_jump_reaches_the_target_by_its_own_name_and_is_recorded() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana");
+    let mut ssh = ana.command("ssh");
+    ssh.args(["-J", "ana@bastion", "-o"])
+        .arg(format!("UserKnownHostsFile={}", rig.path("known_hosts").display()));
+    let ran = ssh.args(["root@db1", "echo out; echo err >&2; exit 3"]).output().unwrap();
+    assert_eq!(
+        (ran.status.code(), &ran.stdout[..], &ran.stderr[..]),
+        (Some(3), &b"out\n"[..], &b"err\n"[..]),
+        "{ran:?}"
+    );
+    let recordings = rig.sealed_recordings(1);
+    assert_eq!((&recordings[0]["target"], &recordings[0]["account"]), (&"db1".into(), &"root".into()));
+    rig.verify_everything();
 }
 
 #[test]

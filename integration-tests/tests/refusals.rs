@@ -158,7 +158,7 @@ fn a_target_with_another_host_key_is_not_talked_to() {
 }
 
 #[test]
-fn forwards_and_agents_are_refused() {
+fn a_forward_is_refused_and_nothing_is_dialled() {
     let rig = Rig::new().operator("ana").target("db1").start();
     let ana = rig.client("ana");
     let forward = format!("127.0.0.1:{}", rig.target("db1").address().port());

@@ -7,23 +7,30 @@ use serde_json::Value;
 /// The largest integer that a double holds exactly, 2^53 - 1 (RFC 8785 appendix D).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
+/// How deep arrays and objects may lie within each other; readers have limits too, and what is written must be readable.
+pub const MAX_DEPTH: usize = 32;
+
 /// A value that has no exact canonical text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CanonicalError {
-    /// An integer beyond plus or minus 2^53 - 1.
+    /// A number beyond plus or minus 2^53 - 1.
     #[error("the number {0} is beyond 2^53 - 1 and would be rounded: write it as a string")]
     TooLarge(String),
+    /// Arrays and objects within each other, more than [`MAX_DEPTH`] deep.
+    #[error("arrays and objects are more than {MAX_DEPTH} deep: flatten them")]
+    TooDeep,
 }
 
 /// The canonical text of `value` (RFC 8785): no white space, members sorted by UTF-16 code units, shortest escapes and numbers.
 pub fn text(value: &Value) -> Result<String, CanonicalError> {
     let mut out = String::new();
-    write(value, &mut out)?;
+    write(value, &mut out, MAX_DEPTH)?;
     Ok(out)
 }
 
-/// Appends the canonical text of `value` to `out`.
-fn write(value: &Value, out: &mut String) -> Result<(), CanonicalError> {
+/// Appends the canonical text of `value`, at most `depth` deep, to `out`.
+fn write(value: &Value, out: &mut String, depth: usize) -> Result<(), CanonicalError> {
+    let deeper = || depth.checked_sub(1).ok_or(CanonicalError::TooDeep);
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -36,7 +43,7 @@ fn write(value: &Value, out: &mut String) -> Result<(), CanonicalError> {
                 if i > 0 {
                     out.push(',');
                 }
-                write(item, out)?;
+                write(item, out, deeper()?)?;
             }
             out.push(']');
         }
@@ -50,7 +57,7 @@ fn write(value: &Value, out: &mut String) -> Result<(), CanonicalError> {
                 }
                 write_string(name, out);
                 out.push(':');
-                write(member, out)?;
+                write(member, out, deeper()?)?;
             }
             out.push('}');
         }
@@ -86,7 +93,9 @@ fn number_text(number: &serde_json::Number) -> Result<String, CanonicalError> {
     if let Some(integer) = number.as_i64() {
         return (integer.unsigned_abs() <= MAX_INTEGER).then(|| integer.to_string()).ok_or_else(too_large);
     }
-    number.as_f64().filter(|float| float.is_finite()).map(float_text).ok_or_else(too_large)
+    // A larger float would be written with the digits of an integer, and read back as one.
+    let exact = |float: &f64| float.abs() <= MAX_INTEGER as f64;
+    number.as_f64().filter(exact).map(float_text).ok_or_else(too_large)
 }
 
 /// The text of a finite double: Rust knows the shortest digits, ECMAScript says where the point goes.
@@ -162,6 +171,15 @@ mod tests {
         assert_eq!(text(&json!(MAX_INTEGER)).unwrap(), "9007199254740991");
         assert!(text(&json!([{"n": MAX_INTEGER + 1}])).is_err());
         assert!(text(&json!(i64::MIN)).is_err());
+        assert!(text(&json!(1e17)).is_err());
+        assert_eq!(text(&json!([5.0, -0.0, 0.1])).unwrap(), "[5,0,0.1]");
+    }
+
+    #[test]
+    fn what_readers_could_not_follow_down_is_refused() {
+        let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+        assert!(text(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(text(&nested(MAX_DEPTH + 1)), Err(CanonicalError::TooDeep));
     }
 
     proptest! {
@@ -169,6 +187,16 @@ mod tests {
         fn strings_survive_and_agree_with_serde_json(string in any::<String>()) {
             let ours = text(&Value::String(string.clone())).unwrap();
             prop_assert_eq!(&ours, &serde_json::to_string(&string).unwrap());
+        }
+
+        #[test]
+        fn what_was_written_reads_back_and_is_written_the_same(float in any::<f64>(), integer in any::<i64>()) {
+            for value in [json!(float), json!(integer), json!({"a": [float, integer]})] {
+                if let Ok(once) = text(&value) {
+                    let read: Value = serde_json::from_str(&once).unwrap();
+                    prop_assert_eq!(text(&read).unwrap(), once);
+                }
+            }
         }
 
         #[test]

@@ -11,6 +11,7 @@ mod durable;
 pub mod evidence;
 pub mod log;
 pub mod merkle;
+mod plain;
 pub mod recording;
 
 pub use digest::{Digest, DigestError};

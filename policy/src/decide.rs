@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::case::Case;
 use crate::denial::{Cause, Denial};
-use crate::facts::Facts;
 use crate::lacking::lacking;
 use crate::names::{AccountName, OperatorName, RoleName};
 use crate::permit::Permit;
@@ -28,7 +28,7 @@ pub fn decide(bundle: &Bundle, request: &Request<'_>) -> Decision {
     if scene.grants.is_empty() {
         return Err(Denial::because(Cause::NoGrant));
     }
-    match bundle.rules().guard(&scene.facts) {
+    match bundle.rules().guard(&scene.case) {
         Ok(()) => match scene.holding()? {
             Some((grant, rules)) => Ok(scene.permit(request, grant, rules)),
             None => Err(lacking(&scene, None)),
@@ -72,7 +72,7 @@ fn effective_roles<'a>(
 /// A request whose names are all known, with the grants that are about it.
 pub(crate) struct Scene<'a> {
     pub(crate) bundle: &'a Bundle,
-    pub(crate) facts: Facts<'a>,
+    pub(crate) case: Case<'a>,
     /// The grants that name this operator for this target.
     pub(crate) naming: Vec<&'a Grant>,
     /// Those of them that are for this account and allow everything the channel needs.
@@ -102,14 +102,14 @@ impl<'a> Scene<'a> {
         grants.retain(|grant| {
             grant.accounts().contains(account) && needs.iter().all(|needed| grant.allow().contains(needed))
         });
-        Ok(Self { bundle, facts: Facts::of(request, roles, target, account), naming, grants })
+        Ok(Self { bundle, case: Case::of(request, roles, target, account), naming, grants })
     }
 
     /// The grant that holds now and ends last, asked of the rules as well.
     fn holding(&self) -> Result<Option<(&'a Grant, Vec<String>)>, Denial> {
         let mut best: Option<(&Grant, Timestamp)> = None;
-        for grant in self.grants.iter().filter(|grant| self.facts.missing(self.bundle, grant).is_empty()) {
-            let ends = self.facts.ends(grant);
+        for grant in self.grants.iter().filter(|grant| self.case.missing(self.bundle, grant).is_empty()) {
+            let ends = self.case.ends(grant);
             if best.is_none_or(|(_, latest)| ends.is_none_or(|end| end > latest)) {
                 best = Some((grant, ends.unwrap_or(Timestamp::MAX)));
             }
@@ -119,7 +119,7 @@ impl<'a> Scene<'a> {
         }
         let Some((best, _)) = best else { return Ok(None) };
         // The rule has the last word. That it should disagree with what was counted here is an error, and so a no.
-        match self.bundle.rules().grant(self.bundle, best, &self.facts) {
+        match self.bundle.rules().grant(self.bundle, best, &self.case) {
             Ok(rules) => Ok(Some((best, rules))),
             Err(No::Forbidden(rule) | No::Error(rule)) => Err(Denial::because(Cause::RuleError { rule })),
         }
@@ -129,11 +129,11 @@ impl<'a> Scene<'a> {
         Permit {
             operator: request.operator.clone(),
             device: request.device.map(|device| device.name.clone()),
-            target: self.facts.target.name().clone(),
-            account: self.facts.account.clone(),
+            target: self.case.target.name().clone(),
+            account: self.case.account.clone(),
             kind: request.kind.clone(),
             grant: grant.name().clone(),
-            ends: self.facts.ends(grant),
+            ends: self.case.ends(grant),
             decided: request.now,
             rules,
         }

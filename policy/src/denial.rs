@@ -7,8 +7,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::factor::{Factor, Level};
-use crate::names::GrantName;
+use crate::factor::Factor;
+use crate::names::{GrantName, Level};
 
 /// One condition that is not met.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -49,10 +49,10 @@ pub fn explain(bundle: &Bundle, request: &Request<'_>) -> Explanation {
         .iter()
         .map(|grant| Considered {
             grant: grant.name().clone(),
-            account: grant.accounts().contains(scene.facts.account),
+            account: grant.accounts().contains(scene.case.account),
             not_allowed: needs.iter().filter(|needed| !grant.allow().contains(*needed)).cloned().collect(),
-            missing: scene.facts.missing(bundle, grant).into_iter().collect(),
+            missing: scene.case.missing(bundle, grant).into_iter().collect(),
         })
         .collect();
-    Explanation { decision, account: Some(scene.facts.account.clone()), considered, rules }
+    Explanation { decision, account: Some(scene.case.account.clone()), considered, rules }
 }

@@ -1,4 +1,4 @@
-//! The kinds of proof that a login rests on, how old each is, and the levels of posture a device can be at.
+//! The kinds of proof that a login rests on, how old each is, and what is known of the device it comes from.
 //! Never judges whether a proof is good: that was done by those who hand it over.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::names::{DeviceName, TenantName};
+use crate::names::{DeviceName, Level, TenantName};
 
 /// A kind of proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,19 +26,11 @@ pub enum Factor {
     Recovery,
 }
 
-/// A word that names no factor, posture level or kind of evidence.
+/// A word that names no factor.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{word:?} is no {kind}; write {known}")]
+#[error("{word:?} is no factor; write key, code, password or presence")]
 pub struct UnknownWord {
     word: String,
-    kind: &'static str,
-    known: &'static str,
-}
-
-impl UnknownWord {
-    fn new(word: &str, kind: &'static str, known: &'static str) -> Self {
-        Self { word: word.chars().take(64).collect(), kind, known }
-    }
 }
 
 impl Factor {
@@ -53,7 +45,7 @@ impl Factor {
         Self::ALL
             .into_iter()
             .find(|factor| factor.as_str() == word)
-            .ok_or_else(|| UnknownWord::new(word, "factor", "key, code, password or presence"))
+            .ok_or_else(|| UnknownWord { word: word.chars().take(64).collect() })
     }
 
     /// The word for it.
@@ -83,63 +75,6 @@ pub struct Held {
     pub factor: Factor,
     /// How long before the channel was asked for.
     pub age: Duration,
-}
-
-/// A level of posture that a device has reached. Levels are a set of names, not a scale.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Level(String);
-
-impl Level {
-    /// The levels that exist.
-    const KNOWN: [&'static str; 1] = ["managed"];
-
-    /// An enrolled device, active and not locked.
-    #[must_use]
-    pub fn managed() -> Self {
-        Self("managed".to_owned())
-    }
-
-    /// Every level that exists.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::KNOWN.into_iter().map(|word| Self(word.to_owned()))
-    }
-
-    /// Reads a level.
-    ///
-    /// # Errors
-    /// When no such level exists.
-    pub fn parse(word: &str) -> Result<Self, UnknownWord> {
-        Self::all()
-            .find(|level| level.0 == word)
-            .ok_or_else(|| UnknownWord::new(word, "posture level", "managed"))
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl TryFrom<String> for Level {
-    type Error = UnknownWord;
-
-    fn try_from(word: String) -> Result<Self, UnknownWord> {
-        Self::parse(&word)
-    }
-}
-
-impl From<Level> for String {
-    fn from(level: Level) -> String {
-        level.0
-    }
 }
 
 /// What a device's proof rests on.
@@ -185,14 +120,6 @@ pub struct DeviceFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_level_that_does_not_exist_is_refused() {
-        assert_eq!(Level::parse("managed").unwrap(), Level::managed());
-        for bad in ["", "Managed", "healthy", "managed "] {
-            assert!(Level::parse(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn every_factor_has_one_word() {

@@ -25,7 +25,7 @@ type Set = BTreeSet<Missing>;
 pub(crate) fn lacking(scene: &Scene<'_>, forbidden: Option<String>) -> Denial {
     let grants = scene.grants.iter().take(MOST_GRANTS);
     let mut sets: Vec<(Set, &Grant)> =
-        grants.map(|grant| (scene.facts.missing(scene.bundle, grant), *grant)).collect();
+        grants.map(|grant| (scene.case.missing(scene.bundle, grant), *grant)).collect();
     sets.sort_by_cached_key(|(set, grant)| (rank(set), grant.name().clone()));
     sets.dedup_by(|(one, _), (other, _)| one == other);
     sets.truncate(MOST_SETS);
@@ -66,7 +66,7 @@ impl Search<'_, '_> {
     /// The smallest set above this one that would permit, where a rule demands what no grant does. One question, with
     /// everything added, rules most of them out: a rule that forbids even then does not wait for anything.
     fn widened(&self, set: &Set, grant: &Grant) -> Option<Set> {
-        let extras = self.scene.facts.could_add();
+        let extras = self.scene.case.could_add(self.scene.bundle);
         let mut all: Set = set.iter().chain(&extras).cloned().collect();
         self.would(&all, grant).ok()?;
         for extra in extras.iter().rev().filter(|extra| !set.contains(extra)) {
@@ -95,9 +95,9 @@ impl Search<'_, '_> {
         if left.is_none() {
             return Err(No::Forbidden("shipped:enough-asked".to_owned()));
         }
-        let facts = self.scene.facts.with(set);
-        self.scene.bundle.rules().guard(&facts)?;
-        self.scene.bundle.rules().grant(self.scene.bundle, grant, &facts).map(|_| ())
+        let case = self.scene.case.with(self.scene.bundle, set);
+        self.scene.bundle.rules().guard(&case)?;
+        self.scene.bundle.rules().grant(self.scene.bundle, grant, &case).map(|_| ())
     }
 }
 

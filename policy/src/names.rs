@@ -210,6 +210,11 @@ name! {
     GrantName, "a grant name", LOWER, lower_first, lower_rest
 }
 name! {
+    /// A level of posture: `[a-z0-9][a-z0-9._-]{0,63}`. Levels are a set of names, not a scale; which exist, and what it
+    /// takes to be at one, is for the bundle to say.
+    Level, "a posture level", LOWER, lower_first, lower_rest
+}
+name! {
     /// A login name on a target: `[A-Za-z0-9_][A-Za-z0-9._-]{0,63}`.
     AccountName, "an account name", MIXED, mixed_first, mixed_rest
 }
@@ -219,7 +224,21 @@ name! {
     SubsystemName, "a subsystem name", "A-Z, a-z, 0-9, '.', '_', '-', '@'", mixed_first, subsystem_rest
 }
 
-plain!(OperatorName, TargetName, DeviceName, TenantName, RoleName, GrantName, AccountName);
+plain!(OperatorName, TargetName, DeviceName, TenantName, RoleName, GrantName, Level, AccountName);
+
+impl Level {
+    /// The level that the inventory alone decides: an enrolled device, active, not locked, nobody's own.
+    #[must_use]
+    pub fn managed() -> Self {
+        Self("managed".into())
+    }
+
+    /// The level whose checks are built in.
+    #[must_use]
+    pub fn healthy() -> Self {
+        Self("healthy".into())
+    }
+}
 
 impl SubsystemName {
     fn beyond_grammar(text: &str) -> Result<(), NameError> {

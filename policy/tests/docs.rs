@@ -5,8 +5,8 @@
 #[expect(dead_code, reason = "used in part here")]
 mod scene;
 
-use policy::{AccountName, Bundle, Cause, ChannelKind, Missing, TenantName};
-use scene::{alice, at, file};
+use policy::{AccountName, Bundle, Cause, ChannelKind, Level, Missing, TenantName};
+use scene::{alice, at, file, laptop};
 
 const PAGE: &str = include_str!("../../docs/access-bundle.md");
 
@@ -55,10 +55,53 @@ fn the_documented_bundle_is_read_and_decides_as_the_page_says() {
     assert_eq!(dump.ask(&bundle).unwrap().ends(), Some(at("2026-11-23T05:00:00Z")));
 }
 
+#[test]
+fn the_documented_levels_are_read_and_hold_as_the_page_says() {
+    let bundle = documented();
+    assert_eq!(bundle.levels().map(Level::as_str).collect::<Vec<_>>(), ["hardened", "healthy", "managed"]);
+    assert_eq!(bundle.login().posture(), Some(&Level::managed()));
+    let laptop = laptop::sound().rows("processes", &[&[("name", "falcon-sensor")]]);
+    assert_eq!(laptop.judged(&bundle).levels.len(), 3);
+    let bare = laptop.cell("firewall", "enabled", "0").cell("os_version", "version", "11").judged(&bundle);
+    assert_eq!(bare.warned.iter().map(|one| one.check.as_str()).collect::<Vec<_>>(), ["firewall"]);
+    assert_eq!(
+        bare.failed.iter().map(|one| one.failed.as_str()).collect::<Vec<_>>(),
+        ["debian 11 is no longer supported"]
+    );
+    assert_eq!(bare.levels.len(), 2);
+}
+
+#[test]
+fn the_page_shows_every_built_in_check_and_every_table() {
+    let built_in = include_str!("../src/posture/healthy.toml");
+    let checks: Vec<&str> = built_in
+        .split("[[level.check]]\nname = \"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!(checks.len(), 6);
+    let check = "[[level]]\nname = \"own\"\n[[level.check]]\nname = \"c\"\ntable = \"x\"";
+    let told = Bundle::parse(&[file("a.toml", check)]).unwrap_err();
+    let tables: Vec<&str> = told.remedy.strip_prefix("write one of ").unwrap().split(", ").collect();
+    for shown in checks.iter().chain(&tables) {
+        assert!(PAGE.contains(&format!("\n| `{shown}` | ")), "{shown} stands in no table");
+    }
+}
+
 /// The error about an unknown key lists the known ones: each must stand in the example and in the page's tables.
 #[test]
 fn the_page_shows_every_key() {
-    let sections = ["", "[login]\n", "[[operator]]\n", "[[target]]\n", "[[grant]]\n", "[[grant]]\nrequire."];
+    let sections = [
+        "",
+        "[login]\n",
+        "[login]\nrequire.",
+        "[[level]]\n",
+        "[[level]]\nname = \"a\"\n[[level.check]]\n",
+        "[[operator]]\n",
+        "[[target]]\n",
+        "[[grant]]\n",
+        "[[grant]]\nrequire.",
+    ];
     for section in sections {
         let told =
             Bundle::parse(&[file("a.toml", &format!("{section}nonsense = 1"))]).unwrap_err().to_string();
@@ -66,7 +109,8 @@ fn the_page_shows_every_key() {
         assert!(!keys.is_empty(), "{told}");
         for key in keys {
             let example = block("toml");
-            assert!(example.contains(&format!("{key} =")) || example.contains(&format!("[{key}]")), "{key}");
+            let forms = [format!("{key} ="), format!("[{key}]"), format!(".{key}]")];
+            assert!(forms.iter().any(|form| example.contains(form)), "{key}");
             assert!(PAGE.matches(key).count() > 1, "{key} stands in no table");
         }
     }

@@ -2,6 +2,7 @@
 //! Never through anything but the public face of the crate.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+#[expect(dead_code, reason = "used in part here")]
 mod scene;
 
 use policy::{

@@ -6,7 +6,7 @@
 mod scene;
 
 use policy::{Bundle, BundleError, Cause, ChannelKind, Evidence};
-use scene::{Asker, alice, file, grant, ruled, target};
+use scene::{Asker, alice, file, grant, laptop, ruled, target};
 
 fn toml() -> String {
     target("web-1", "labels = { env = \"prod\" }\nowner = \"platform\"")
@@ -148,12 +148,19 @@ fn one_id_is_for_one_rule() {
 }
 
 /// Reads and, where that works, decides, on a thread as small as those of the server.
-fn survives(name: &'static str, text: String) {
+fn survives(name: &'static str, text: String) -> bool {
     let reading = move || {
         let read = Bundle::parse(&[file("a.toml", &toml()), file(name, &text)]);
-        read.map(|bundle| drop(alice().ask(&bundle))).is_ok()
+        read.map(|bundle| drop((alice().ask(&bundle), laptop::guarded().judged(&bundle)))).is_ok()
     };
-    std::thread::Builder::new().stack_size(2 << 20).spawn(reading).unwrap().join().unwrap();
+    std::thread::Builder::new().stack_size(2 << 20).spawn(reading).unwrap().join().unwrap()
+}
+
+fn level(condition: &str) -> String {
+    format!(
+        "[[level]]\nname = \"own\"\n[[level.check]]\nname = \"c\"\ntable = \"processes\"\nwhen = '''{condition}'''\n\
+         mode = \"block\"\nfailed = \"f\"\ndo = \"d\"\n"
+    )
 }
 
 #[test]
@@ -180,6 +187,13 @@ fn text_nested_without_end_is_answered_and_never_fatal() {
     survives("r.cedar", rule("\";\" == \";\" && ".repeat(20_000) + "true"));
     survives("r.cedar", rule("// ;\n true && ".repeat(20_000) + "true"));
     survives("r.cedar", rule("context".to_owned() + &".a".repeat(most / 2)));
+    for part in
+        ["!", "-", "true && ", "1 < 1 + ", "if true then true else ", "(", "[", "{a:", "resource.name == "]
+    {
+        let taken = survives("c.toml", level(&(part.repeat(2_000 / part.len()) + "resource.name == \"a\"")));
+        assert_eq!(taken, part.starts_with("true") || part.starts_with("if"), "{part}");
+    }
+    survives("c.toml", level(&("resource".to_owned() + &".a".repeat(1_000))));
     let far = 200_000;
     survives("b.toml", format!("a{} = 1", ".a".repeat(far)));
     survives("b.toml", format!("[a{}]", ".a".repeat(far)));

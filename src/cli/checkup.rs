@@ -7,15 +7,16 @@ use super::say::{Reached, SayError, Sink, reach, talk};
 use super::terminal;
 use crate::clock;
 use crate::config::Config;
+use crate::control::reply::{Heard, Reply, Trouble};
 use crate::control::wire::{self, Request, Shape};
 use crate::control::{Done, Word, offline, say_checks};
-use crate::control::reply::{Heard, Reply, Trouble};
 
 /// Looks, says, and gives the exit code.
 pub(super) async fn check(dir: &Path, json: bool) -> Result<u8, SayError> {
     match reach(dir, false).await? {
         Reached::Server(stream) => {
-            let request = Request { v: wire::VERSION, shape: terminal::shape(false), word: Word::Check { json } };
+            let request =
+                Request { v: wire::VERSION, shape: terminal::shape(false), word: Word::Check { json } };
             talk(stream, &request, Sink::open(None)?).await
         }
         Reached::Nobody(lock) => {

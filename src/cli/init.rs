@@ -112,7 +112,8 @@ fn room(dir: &Path) -> Result<(), InitError> {
     }
     let about = std::fs::metadata(dir).map_err(refused)?;
     // A crowd that waits for the same directory may have made the lock, which is nobody's work.
-    let used = std::fs::read_dir(dir).map_err(refused)?.flatten().any(|entry| entry.file_name() != lock::FILE);
+    let used =
+        std::fs::read_dir(dir).map_err(refused)?.flatten().any(|entry| entry.file_name() != lock::FILE);
     match () {
         () if !about.is_dir() || used => Err(InitError::NotEmpty(dir.to_owned())),
         () if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 => {
@@ -142,7 +143,11 @@ mod tests {
         let uncommented: String = CONFIG
             .lines()
             .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
-            .filter(|line| !line.starts_with("names") && !line.starts_with("banner") && !line.starts_with("listen = \"127.0.0.1:2280"))
+            .filter(|line| {
+                !line.starts_with("names")
+                    && !line.starts_with("banner")
+                    && !line.starts_with("listen = \"127.0.0.1:2280")
+            })
             .map(|line| format!("{line}\n"))
             .collect();
         let spelled = Config::parse(Path::new("/x"), &uncommented).expect("spelled out");

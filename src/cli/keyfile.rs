@@ -50,7 +50,7 @@ pub(super) fn of_person(home: &Path) -> Option<KeyFile> {
         let path = home.join(".ssh").join(name);
         let private = short_text(&path)?;
         let beside = short_text(&path.with_extension("pub")).map(|text| text.trim().to_owned());
-        let inside = || Some(PrivateKey::from_openssh(private.as_bytes()).ok()?.public_key().to_openssh().ok()?);
+        let inside = || PrivateKey::from_openssh(private.as_bytes()).ok()?.public_key().to_openssh().ok();
         let public = beside.filter(|line| fits_operator(line)).or_else(inside)?;
         fits_operator(&public).then_some(KeyFile { path, public })
     })
@@ -112,7 +112,10 @@ mod tests {
         let mode = std::fs::metadata(&first.path).expect("file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(fits_operator(&first.public));
-        assert_eq!(private(&first).expect("private").public_key().to_openssh().expect("public"), first.public);
+        assert_eq!(
+            private(&first).expect("private").public_key().to_openssh().expect("public"),
+            first.public
+        );
     }
 
     #[test]

@@ -81,7 +81,10 @@ pub enum CliError {
 ///
 /// # Errors
 /// The sentence that says why not.
-pub async fn run(arguments: impl Iterator<Item = OsString>, environment: Environment) -> Result<u8, CliError> {
+pub async fn run(
+    arguments: impl Iterator<Item = OsString>,
+    environment: Environment,
+) -> Result<u8, CliError> {
     let line = match Line::try_parse_from(arguments) {
         Ok(line) => line,
         // Help and version go to standard output with 0, what is wrong to standard error with 2.
@@ -139,18 +142,55 @@ mod tests {
     #[test]
     fn every_command_of_the_contract_is_understood() {
         for line in [
-            "quickstart", "quickstart --listen 127.0.0.1:0", "init", "serve", "check --json", "health",
-            "--dir /x ca show user", "ca show host --dir /x", "access check d", "access apply d", "access show --json",
-            "access who-can web-1 --account deploy", "access explain ana web-1 --account deploy --do exec",
-            "operator list", "operator add ana --role sre --role ops", "operator disable ana", "operator enable ana",
-            "operator unlock ana", "operator revoke ana", "operator key add ana f.pub", "operator key add ana",
-            "operator key list ana", "operator key remove ana SHA256:x", "operator totp ana", "operator totp ana --secret-file -",
-            "device register lt-1 --operator ana --key f.pub", "device list", "device show lt-1", "device lock lt-1",
-            "device unlock lt-1", "device retire lt-1", "target list", "target scan 10.0.0.5:22", "target check",
-            "session list --live --json", "session show s-x", "session kill s-x", "recording list", "recording show r-x",
-            "recording play r-x --speed 2 --idle-limit 2s", "recording export r-x --format asciicast-v2 -o f",
-            "recording verify", "recording verify r-x --json", "audit list --type auth --since 2026-01-01T00:00:00Z",
-            "audit tail -n 5", "audit show 3", "audit verify", "completions bash", "man",
+            "quickstart",
+            "quickstart --listen 127.0.0.1:0",
+            "init",
+            "serve",
+            "check --json",
+            "health",
+            "--dir /x ca show user",
+            "ca show host --dir /x",
+            "access check d",
+            "access apply d",
+            "access show --json",
+            "access who-can web-1 --account deploy",
+            "access explain ana web-1 --account deploy --do exec",
+            "operator list",
+            "operator add ana --role sre --role ops",
+            "operator disable ana",
+            "operator enable ana",
+            "operator unlock ana",
+            "operator revoke ana",
+            "operator key add ana f.pub",
+            "operator key add ana",
+            "operator key list ana",
+            "operator key remove ana SHA256:x",
+            "operator totp ana",
+            "operator totp ana --secret-file -",
+            "device register lt-1 --operator ana --key f.pub",
+            "device list",
+            "device show lt-1",
+            "device lock lt-1",
+            "device unlock lt-1",
+            "device retire lt-1",
+            "target list",
+            "target scan 10.0.0.5:22",
+            "target check",
+            "session list --live --json",
+            "session show s-x",
+            "session kill s-x",
+            "recording list",
+            "recording show r-x",
+            "recording play r-x --speed 2 --idle-limit 2s",
+            "recording export r-x --format asciicast-v2 -o f",
+            "recording verify",
+            "recording verify r-x --json",
+            "audit list --type auth --since 2026-01-01T00:00:00Z",
+            "audit tail -n 5",
+            "audit show 3",
+            "audit verify",
+            "completions bash",
+            "man",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).expect_err(line));
         }
@@ -159,9 +199,19 @@ mod tests {
     #[test]
     fn wrong_usage_is_two() {
         for line in [
-            "", "nothing", "operator", "operator add ANA", "operator add a b", "operator show a\u{1b}", "ca show all",
-            "device register lt-1", "recording play r-x --speed 0", "recording export r-x --format gif",
-            "quickstart --listen nowhere", "session list --limit 0", "audit list --since yesterday",
+            "",
+            "nothing",
+            "operator",
+            "operator add ANA",
+            "operator add a b",
+            "operator show a\u{1b}",
+            "ca show all",
+            "device register lt-1",
+            "recording play r-x --speed 0",
+            "recording export r-x --format gif",
+            "quickstart --listen nowhere",
+            "session list --limit 0",
+            "audit list --since yesterday",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

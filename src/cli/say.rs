@@ -152,7 +152,9 @@ async fn connect(dir: &Path, about: &Metadata) -> Result<Option<UnixStream>, Say
     let path = dir.join(control::SOCKET);
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
-        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         // A path too long for a socket: no server can have opened one there.
         Err(why) if why.kind() == ErrorKind::InvalidInput => return Ok(None),
         Err(why) => return Err(SayError::Refused { path, why }),

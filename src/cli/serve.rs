@@ -104,8 +104,9 @@ pub(super) async fn run(
 
 /// The first signal drains, a second one ends.
 async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let signals =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("signals cannot be heard: only SIGKILL will end this server");
         return;
     };
@@ -113,6 +114,7 @@ async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         if !stop.drain.is_cancelled() {
             tracing::info!("told to stop: no new connections, running sessions have a moment to end");
@@ -147,7 +149,11 @@ fn abstract_name(socket: &OsStr) -> Option<&[u8]> {
 pub(super) fn log_to_stderr(filter: Option<&str>) {
     let usual = "info,russh=warn,sqlx=warn";
     let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 #[cfg(test)]

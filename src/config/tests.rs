@@ -51,11 +51,15 @@ fn every_key_of_the_contract_is_read() {
 #[test]
 fn an_error_names_the_line() {
     assert!(
-        refusal("[ssh]\nmax_channels = 4\ncolour = 1\n").starts_with("/srv/b/bartizan.toml line 3: colour: unknown")
+        refusal("[ssh]\nmax_channels = 4\ncolour = 1\n")
+            .starts_with("/srv/b/bartizan.toml line 3: colour: unknown")
     );
     assert!(refusal("\n\n[shh]\n").contains("unknown field `shh`"));
     assert!(refusal("[ssh]\nlisten = [\"127.0.0.1:2222\",\n \"nowhere\"]\n").contains("line 3: listen: "));
-    assert!(refusal("[ssh]\n\nlogin_grace = \"soon\"\n").contains("line 3: login_grace: \"soon\" is no duration; write"));
+    assert!(
+        refusal("[ssh]\n\nlogin_grace = \"soon\"\n")
+            .contains("line 3: login_grace: \"soon\" is no duration; write")
+    );
     assert!(refusal("[recording]\nmax = 12\n").contains("line 2"));
     assert!(refusal("[ssh\n").contains("line 1"));
 }

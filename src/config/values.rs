@@ -1,10 +1,11 @@
 //! The values of `bartizan.toml`, each read with its bounds, so that an error stands at the line it belongs to.
 //! It never accepts a number without its unit, and never rounds or wraps.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 /// Reads `20ms`, `120s`, `15m`, `8h`, `7d`: a whole number and one unit. `0s` is nothing; no unit is an error.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -104,12 +105,41 @@ pub(super) fn recording_max<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::E
     })
 }
 
+/// An address that says what is wrong with it, at the line it stands on.
+struct Address(SocketAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_str(AddressVisitor)
+    }
+}
+
+/// Refuses inside the value, so that the error keeps the value's own line in a list over several.
+struct AddressVisitor;
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = Address;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as \"127.0.0.1:2222\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Address, E> {
+        let wrong = || E::custom(format!("{text:?} is no address; write one such as \"127.0.0.1:2222\""));
+        text.parse().map(Address).map_err(|_| wrong())
+    }
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    Address::deserialize(d).map(|address| Some(address.0))
+}
+
 pub(super) fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let listen = Vec::<SocketAddr>::deserialize(d)?;
+    let listen = Vec::<Address>::deserialize(d)?;
     if listen.is_empty() || listen.len() > 64 {
         return Err(D::Error::custom("listen needs 1 to 64 addresses, such as \"127.0.0.1:2222\""));
     }
-    Ok(listen)
+    Ok(listen.into_iter().map(|address| address.0).collect())
 }
 
 pub(super) fn host_names<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {

@@ -35,7 +35,9 @@ pub enum AttachError {
     #[error("{0} is not UTF-8 text; name the right file")]
     NotText(String),
     /// It is a private key where a public one is wanted.
-    #[error("{0} is a private key and stays where it is; name the public one (usually the same name with .pub)")]
+    #[error(
+        "{0} is a private key and stays where it is; name the public one (usually the same name with .pub)"
+    )]
     Private(String),
     /// The request named a file and did not bring it.
     #[error("{0} did not come with the request; run the command where the file is")]
@@ -74,7 +76,8 @@ impl Attached {
     /// As [`Self::read`], for a public key: a private one is refused before it goes anywhere.
     pub fn read_public(&mut self, stdin: &mut dyn Read) -> Result<(), AttachError> {
         self.read(stdin)?;
-        if self.text.as_ref().is_some_and(|t| t.contains("PRIVATE KEY") || t.contains("PuTTY-User-Key-File")) {
+        if self.text.as_ref().is_some_and(|t| t.contains("PRIVATE KEY") || t.contains("PuTTY-User-Key-File"))
+        {
             self.text = None;
             return Err(AttachError::Private(self.name.clone()));
         }
@@ -153,7 +156,8 @@ mod tests {
     fn the_text_is_in_the_request_and_not_in_debug() {
         let file = Attached::with_text("seed", "JBSWY3DP".to_owned());
         assert!(!format!("{file:?}").contains("JBSW"));
-        let back: Attached = serde_json::from_str(&serde_json::to_string(&file).expect("json")).expect("back");
+        let back: Attached =
+            serde_json::from_str(&serde_json::to_string(&file).expect("json")).expect("back");
         assert_eq!(back.text().expect("text"), "JBSWY3DP");
     }
 }

@@ -1,15 +1,15 @@
 //! `audit`: the log of everything that happened, to be read, followed and verified.
 //! It never changes the log, and a text in it never commands the reader's terminal.
 
-use ledger::log::{Entry, Filter, LogError, Reader, VerifierKey, VerifyError, tail, verify};
 use jiff::Timestamp;
+use ledger::log::{Entry, Filter, LogError, Reader, VerifierKey, VerifyError, tail, verify};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
-use super::report::{Form, List, counted, moment, or_dash};
 use super::reply::{Heard, Reply, Trouble, unless_gone};
+use super::report::{Form, List, counted, moment, or_dash};
 use super::{Done, clean};
 use crate::bastion::Bastion;
 
@@ -94,14 +94,25 @@ impl AuditWord {
 
 impl From<Wanted> for Filter {
     fn from(w: Wanted) -> Self {
-        Self { kind: w.kind, operator: w.operator, target: w.target, session: w.session, since: w.since, until: w.until }
+        Self {
+            kind: w.kind,
+            operator: w.operator,
+            target: w.target,
+            session: w.session,
+            since: w.since,
+            until: w.until,
+        }
     }
 }
 
 pub(super) async fn run<R: Reply>(bastion: &Bastion, word: AuditWord, out: &mut R) -> Result<Done, Trouble> {
     match word {
-        AuditWord::List { wanted, json } => list(bastion, wanted.into(), json, out).await.map(|()| Done::Well),
-        AuditWord::Tail { wanted, lines, json } => follow(bastion, wanted.into(), lines, json, out).await.map(|()| Done::Well),
+        AuditWord::List { wanted, json } => {
+            list(bastion, wanted.into(), json, out).await.map(|()| Done::Well)
+        }
+        AuditWord::Tail { wanted, lines, json } => {
+            follow(bastion, wanted.into(), lines, json, out).await.map(|()| Done::Well)
+        }
         AuditWord::Show { seq, json } => show(bastion, seq, json, out).await.map(|()| Done::Well),
         AuditWord::Verify { json } => check(bastion, json, out).await,
     }
@@ -112,7 +123,8 @@ pub(super) fn key(bastion: &Bastion) -> Result<VerifierKey, Trouble> {
     Ok(VerifierKey::new(&format!("{}/audit", bastion.audit.node()), bastion.keys.log_public())?)
 }
 
-const COLUMNS: &[&str] = &["seq", "time", "type", "outcome", "code", "operator", "account", "target", "reason"];
+const COLUMNS: &[&str] =
+    &["seq", "time", "type", "outcome", "code", "operator", "account", "target", "reason"];
 
 fn cells(entry: &Entry) -> Vec<String> {
     let e = &entry.event;
@@ -168,7 +180,8 @@ async fn follow<R: Reply>(
     out: &mut R,
 ) -> Result<(), Trouble> {
     let dir = bastion.audit.log_dir().to_owned();
-    let (old, mut reader) = tokio::task::spawn_blocking(move || tail(&dir, filter, usize::from(lines))).await??;
+    let (old, mut reader) =
+        tokio::task::spawn_blocking(move || tail(&dir, filter, usize::from(lines))).await??;
     for entry in &old {
         say(entry, json, out).await?;
     }
@@ -210,7 +223,8 @@ async fn show<R: Reply>(bastion: &Bastion, seq: u64, json: bool, out: &mut R) ->
         Ok(None)
     })
     .await??;
-    let entry = found.ok_or_else(|| Trouble::said(format!("there is no entry {seq}; see `bartizan audit list`")))?;
+    let entry =
+        found.ok_or_else(|| Trouble::said(format!("there is no entry {seq}; see `bartizan audit list`")))?;
     if json {
         return out.out(&format!("{}\n", clean::json(&entry.json))).await;
     }

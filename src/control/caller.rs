@@ -154,16 +154,40 @@ mod tests {
     }
 
     const WORDS: [&str; 35] = [
-        "operator list", "operator show bob", "operator add bob", "operator disable bob", "operator enable bob",
-        "operator unlock bob", "operator revoke bob", "operator key add bob -", "operator key list bob",
-        "operator key remove bob SHA256:x", "operator totp bob",
-        "device list", "device show d", "device approve d", "device lock d", "device unlock d", "device lost d",
+        "operator list",
+        "operator show bob",
+        "operator add bob",
+        "operator disable bob",
+        "operator enable bob",
+        "operator unlock bob",
+        "operator revoke bob",
+        "operator key add bob -",
+        "operator key list bob",
+        "operator key remove bob SHA256:x",
+        "operator totp bob",
+        "device list",
+        "device show d",
+        "device approve d",
+        "device lock d",
+        "device unlock d",
+        "device lost d",
         "device retire d",
-        "target list", "target scan 10.0.0.1", "target check",
-        "session list", "session show s-01JD37F2K00000000000000000", "session kill s-01JD37F2K00000000000000000",
-        "recording list", "recording play r-01JD37F2K00000000000000000", "recording verify",
-        "audit list", "audit tail", "audit verify",
-        "access check d", "access apply d", "access show", "access who-can t",
+        "target list",
+        "target scan 10.0.0.1",
+        "target check",
+        "session list",
+        "session show s-01JD37F2K00000000000000000",
+        "session kill s-01JD37F2K00000000000000000",
+        "recording list",
+        "recording play r-01JD37F2K00000000000000000",
+        "recording verify",
+        "audit list",
+        "audit tail",
+        "audit verify",
+        "access check d",
+        "access apply d",
+        "access show",
+        "access who-can t",
         "ca show user",
     ];
 
@@ -195,11 +219,16 @@ mod tests {
     #[test]
     fn nobody_changes_their_own_account() {
         let ana = operator(&["administrator"]);
-        for text in ["operator totp ana", "operator key add ana -", "operator enable ana", "operator unlock ana"] {
+        for text in
+            ["operator totp ana", "operator key add ana -", "operator enable ana", "operator unlock ana"]
+        {
             assert_eq!(ana.may(&words(text).expect(text)), Err(Forbidden::Oneself), "{text}");
         }
         assert_eq!(ana.may(&words("operator show ana").expect("show")), Ok(()));
-        assert_eq!(ana.may(&words("device register d --operator ana --key -").expect("d")), Err(Forbidden::Oneself));
+        assert_eq!(
+            ana.may(&words("device register d --operator ana --key -").expect("d")),
+            Err(Forbidden::Oneself)
+        );
     }
 
     #[test]

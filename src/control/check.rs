@@ -58,7 +58,9 @@ pub async fn offline(config: Result<Config, ConfigError>, clock_of: &dyn Clock) 
     // Opening a store that is not there would make one.
     let opened = match std::fs::metadata(config.database()) {
         Ok(_) => Store::open(&config.database()).await.map_err(sentence),
-        Err(why) => Err(format!("{} cannot be read: {why}; restore it from a backup", config.database().display())),
+        Err(why) => {
+            Err(format!("{} cannot be read: {why}; restore it from a backup", config.database().display()))
+        }
     };
     match opened {
         Ok(opened) => {
@@ -98,7 +100,11 @@ fn config_line(config: &Result<Config, ConfigError>) -> Line {
     let found = match config {
         Ok(config) => {
             let listen: Vec<String> = config.ssh.listen.iter().map(ToString::to_string).collect();
-            Ok(format!("{}, listens on {}", config.dir.join(crate::config::FILE).display(), listen.join(", ")))
+            Ok(format!(
+                "{}, listens on {}",
+                config.dir.join(crate::config::FILE).display(),
+                listen.join(", ")
+            ))
         }
         Err(error) => Err(error.to_string()),
     };
@@ -107,7 +113,8 @@ fn config_line(config: &Result<Config, ConfigError>) -> Line {
 
 fn keys_line(config: &Config) -> Line {
     let opened = Keys::open(&config.keys_dir());
-    let says = |keys: Keys| format!("{}, {} host keys", config.keys_dir().display(), keys.host_public().len());
+    let says =
+        |keys: Keys| format!("{}, {} host keys", config.keys_dir().display(), keys.host_public().len());
     Line::new("keys", opened.map(says).map_err(sentence))
 }
 
@@ -137,7 +144,9 @@ fn writable(dir: &Path) -> Result<String, String> {
     let _ = std::fs::remove_file(&probe);
     match tried {
         Ok(()) => Ok(format!("{}, can be written", dir.display())),
-        Err(why) => Err(format!("{} cannot be written: {why}; free the disk or mend its mode", dir.display())),
+        Err(why) => {
+            Err(format!("{} cannot be written: {why}; free the disk or mend its mode", dir.display()))
+        }
     }
 }
 
@@ -149,7 +158,8 @@ fn clock(clock: &dyn Clock, config: &Config) -> Result<String, String> {
     }
     let filter = ledger::log::Filter::default();
     // No log yet is no witness against the clock.
-    let last = ledger::log::tail(&config.log_dir(), filter, 1).ok().and_then(|(last, _)| last.into_iter().next());
+    let last =
+        ledger::log::tail(&config.log_dir(), filter, 1).ok().and_then(|(last, _)| last.into_iter().next());
     match last {
         Some(entry) if entry.event.time.as_second() > now.as_second() + 5 => {
             let last = entry.event.time;

@@ -134,13 +134,20 @@ fn admitted(uid: u32, owner: u32) -> bool {
 }
 
 /// One conversation: a request, its answer, an exit code.
-pub async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin>(bastion: &Arc<Bastion>, caller: &Caller, stream: S) {
+pub async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    stream: S,
+) {
     let (from, to) = tokio::io::split(stream);
     let mut from = BufReader::new(from);
-    let request = tokio::time::timeout(REQUEST_TIME, wire::hear::<Request, _>(&mut from, wire::REQUEST_MAX)).await;
+    let request =
+        tokio::time::timeout(REQUEST_TIME, wire::hear::<Request, _>(&mut from, wire::REQUEST_MAX)).await;
     let (shape, word) = match request {
         Ok(Ok(Request { v: wire::VERSION, shape, word })) => (shape, Ok(word)),
-        Ok(Ok(Request { v, .. })) => (wire::Shape::default(), Err(format!("version {v} of the control protocol is not spoken here"))),
+        Ok(Ok(Request { v, .. })) => {
+            (wire::Shape::default(), Err(format!("version {v} of the control protocol is not spoken here")))
+        }
         Ok(Err(wire::WireError::Gone)) => return,
         Ok(Err(error)) => (wire::Shape::default(), Err(error.to_string())),
         Err(_) => return,

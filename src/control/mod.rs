@@ -163,7 +163,9 @@ impl Word {
 ///
 /// # Errors
 /// What is wrong with it, as help text of several lines.
-pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(line: I) -> Result<Word, String> {
+pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(
+    line: I,
+) -> Result<Word, String> {
     #[derive(clap::Parser)]
     #[command(name = "bartizan", no_binary_name = true)]
     struct Line {
@@ -185,13 +187,22 @@ pub async fn dispatch<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: W
     1
 }
 
-async fn answer<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+async fn answer<R: Reply>(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    word: Word,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     let mut detail = Map::new();
     detail.insert("by".into(), caller.detail());
     detail.insert("word".into(), word.facts());
     if let Err(forbidden) = caller.may(&word) {
         let kind = word.event().unwrap_or("admin.refused");
-        let event = Event { outcome: Some("refused".into()), reason: Some(forbidden.to_string()), ..event(bastion, caller, kind, detail) };
+        let event = Event {
+            outcome: Some("refused".into()),
+            reason: Some(forbidden.to_string()),
+            ..event(bastion, caller, kind, detail)
+        };
         bastion.audit.note(event).await?;
         return Err(forbidden.into());
     }
@@ -219,7 +230,12 @@ fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Map<String, Val
     Event { operator, detail, ..bastion.audit.event(kind) }
 }
 
-async fn run<R: Reply>(bastion: &Arc<Bastion>, caller: &Caller, word: Word, out: &mut R) -> Result<Done, Trouble> {
+async fn run<R: Reply>(
+    bastion: &Arc<Bastion>,
+    caller: &Caller,
+    word: Word,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     match word {
         Word::Operator(word) => operator::run(bastion, word, out).await,
         Word::Device(word) => device::run(bastion, caller, word, out).await,
@@ -267,3 +283,6 @@ fn with_times(row: &impl Serialize, moments: &[&str]) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::wire::{self, Added, Said, Shape, WireError};
 
@@ -60,7 +60,10 @@ impl fmt::Display for Trouble {
 }
 
 /// Does `work`, which says nothing meanwhile, unless the asking side goes away first.
-pub(super) async fn unless_gone<R: Reply, T>(out: &mut R, work: impl Future<Output = T>) -> Result<T, Trouble> {
+pub(super) async fn unless_gone<R: Reply, T>(
+    out: &mut R,
+    work: impl Future<Output = T>,
+) -> Result<T, Trouble> {
     let gone = async { while out.heard().await != Heard::Gone {} };
     tokio::select! {
         done = work => Ok(done),
@@ -112,8 +115,14 @@ impl<R: AsyncBufRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Far<R, W> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let text = std::mem::take(&mut *self.waiting);
-        wire::say(&mut self.to, &Said::Out(text)).await.map_err(lost)
+        let said = Said::Out(std::mem::take(&mut *self.waiting));
+        let sent = wire::say(&mut self.to, &said).await.map_err(lost);
+        // It may have been a seed; the buffer is used again.
+        if let Said::Out(mut text) = said {
+            text.zeroize();
+            *self.waiting = text;
+        }
+        sent
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::caller::{Need, Role};
-use super::report::{Form, List, moment, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, moment, or_dash, thing};
 use super::{Done, at, with_times};
 use crate::bastion::Bastion;
 use crate::ids::SessionId;
@@ -64,13 +64,17 @@ impl SessionWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::List { .. } => json!({}),
-            Self::Show { id, .. } | Self::Kill { id } => json!({ "session": id }),
+            Self::List { .. } | Self::Show { .. } => json!({}),
+            Self::Kill { id } => json!({ "session": id.chars().take(64).collect::<String>() }),
         }
     }
 }
 
-pub(super) async fn run<R: Reply>(bastion: &Bastion, word: SessionWord, out: &mut R) -> Result<Done, Trouble> {
+pub(super) async fn run<R: Reply>(
+    bastion: &Bastion,
+    word: SessionWord,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     match word {
         SessionWord::List { live: true, operator, target, json, .. } => {
             let mut sessions = bastion.live.list();
@@ -91,7 +95,9 @@ pub(super) async fn run<R: Reply>(bastion: &Bastion, word: SessionWord, out: &mu
         SessionWord::Kill { id } => {
             let parsed = SessionId::parse(&id).ok_or_else(|| no_such(&id))?;
             if !bastion.live.kill(&parsed, Cut::Killed) {
-                return Err(Trouble::said(format!("no session {id} is open; see `bartizan session list --live`")));
+                return Err(Trouble::said(format!(
+                    "no session {id} is open; see `bartizan session list --live`"
+                )));
             }
             out.out(&format!("session {id} ended\n")).await?;
         }
@@ -159,7 +165,8 @@ async fn show<R: Reply>(bastion: &Bastion, id: &str, json: bool, out: &mut R) ->
     let parsed = SessionId::parse(id).ok_or_else(|| no_such(id))?;
     let s = bastion.store.session(parsed.as_str()).await?.ok_or_else(|| no_such(id))?;
     let filter = RecordingFilter { session: Some(&s.id), ..RecordingFilter::default() };
-    let recordings: Vec<String> = bastion.store.recordings(&filter).await?.into_iter().map(|r| r.id).collect();
+    let recordings: Vec<String> =
+        bastion.store.recordings(&filter).await?.into_iter().map(|r| r.id).collect();
     let mut full = value(&s);
     if let Some(members) = full.as_object_mut() {
         members.insert("recordings".to_owned(), json!(recordings));

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use ssh_key::HashAlg;
 
 use super::Done;
-use super::report::{Form, List, or_dash};
 use super::reply::{Reply, Trouble, unless_gone};
+use super::report::{Form, List, or_dash};
 use crate::bastion::Bastion;
 
 /// What can be asked of targets.
@@ -111,7 +111,12 @@ async fn scan<R: Reply>(address: &str, json: bool, out: &mut R) -> Result<(), Tr
     rows.end(out, "").await
 }
 
-async fn check<R: Reply>(bastion: &Bastion, names: &[TargetName], json: bool, out: &mut R) -> Result<Done, Trouble> {
+async fn check<R: Reply>(
+    bastion: &Bastion,
+    names: &[TargetName],
+    json: bool,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     let bundle = bastion.access.bundle();
     if let Some(missing) = names.iter().find(|name| bundle.target(name).is_none()) {
         return Err(Trouble::said(format!("there is no target {missing}; see `bartizan target list`")));

@@ -83,7 +83,11 @@ pub enum WireError {
 }
 
 /// Reads one line of at most `max` bytes without its end. Dropping the future loses nothing: what was read stays in `line`.
-pub async fn line<R: AsyncBufRead + Unpin>(from: &mut R, line: &mut Zeroizing<Vec<u8>>, max: usize) -> Result<(), WireError> {
+pub async fn line<R: AsyncBufRead + Unpin>(
+    from: &mut R,
+    line: &mut Zeroizing<Vec<u8>>,
+    max: usize,
+) -> Result<(), WireError> {
     loop {
         let here = from.fill_buf().await?;
         if here.is_empty() {
@@ -113,7 +117,10 @@ fn grow(line: &mut Zeroizing<Vec<u8>>, by: usize) {
 }
 
 /// Reads and understands one line.
-pub async fn hear<T: DeserializeOwned, R: AsyncBufRead + Unpin>(from: &mut R, max: usize) -> Result<T, WireError> {
+pub async fn hear<T: DeserializeOwned, R: AsyncBufRead + Unpin>(
+    from: &mut R,
+    max: usize,
+) -> Result<T, WireError> {
     let mut bytes = Zeroizing::new(Vec::new());
     line(from, &mut bytes, max).await?;
     Ok(serde_json::from_slice(&bytes)?)
@@ -177,10 +184,13 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_given_up_at_the_bound() {
         assert!(matches!(heard(&[b'['; 4096], 1000), Err(WireError::TooLong(1000))));
-        assert!(matches!(run(async {
-            let endless = tokio::io::repeat(b'x');
-            hear::<Said, _>(&mut BufReader::new(endless), LINE_MAX).await
-        }), Err(WireError::TooLong(LINE_MAX))));
+        assert!(matches!(
+            run(async {
+                let endless = tokio::io::repeat(b'x');
+                hear::<Said, _>(&mut BufReader::new(endless), LINE_MAX).await
+            }),
+            Err(WireError::TooLong(LINE_MAX))
+        ));
     }
 
     #[test]
@@ -195,7 +205,8 @@ mod tests {
     fn what_is_cut_off_or_not_understood_is_an_error() {
         assert!(matches!(heard(b"", 10), Err(WireError::Gone)));
         assert!(matches!(heard(br#"{"exit":0}"#, 100), Err(WireError::Gone)));
-        for wrong in ["\n", "{}\n", "{\"exit\":256}\n", "{\"exit\":-1}\n", "{\"no\":1}\n", "\0\n", "\u{ff}\n"] {
+        for wrong in ["\n", "{}\n", "{\"exit\":256}\n", "{\"exit\":-1}\n", "{\"no\":1}\n", "\0\n", "\u{ff}\n"]
+        {
             assert!(matches!(heard(wrong.as_bytes(), 100), Err(WireError::NotUnderstood(_))), "{wrong:?}");
         }
         let deep = [vec![b'['; 100_000], vec![b'\n']].concat();
@@ -209,7 +220,8 @@ mod tests {
             let mut near = BufReader::new(near);
             let mut bytes = Zeroizing::new(Vec::new());
             far.write_all(b"{\"e").await.expect("write");
-            let short = tokio::time::timeout(std::time::Duration::ZERO, line(&mut near, &mut bytes, 100)).await;
+            let short =
+                tokio::time::timeout(std::time::Duration::ZERO, line(&mut near, &mut bytes, 100)).await;
             assert!(short.is_err());
             let rest = async { far.write_all(b"xit\":7}\n").await.expect("write") };
             let (read, ()) = tokio::join!(line(&mut near, &mut bytes, 100), rest);

@@ -1,7 +1,7 @@
 //! The two pumps of a channel and the one that watches over them.
 //! Never buffers: a message is taken from one leg only when the other has taken the one before.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -83,27 +83,44 @@ pub async fn run(
 }
 
 /// Target to operator: recorded first, then shown.
+///
+/// A client that has ended its input may close the channel as soon as it hears that the output has ended (OpenSSH does so on
+/// a shared connection), and what comes after is lost. So the end of output then waits for the status.
 async fn down(
     from: &mut impl Source<Item = FromTarget>,
     to: &mut impl Sink<Item = FromTarget>,
     tap: &impl Tap,
     activity: &Activity,
 ) -> Ended {
-    let (mut status, mut signal) = (None, None);
+    let (mut status, mut signal, mut held) = (None, None, false);
     while let Some(message) = from.next().await {
         activity.touch();
         if let Err(why) = tap.shown(&message) {
             return Ended::Unrecorded(why);
         }
+        let size = message.size();
         match &message {
-            FromTarget::Close => return Ended::Finished { status, signal },
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
-            FromTarget::Data(_) | FromTarget::Stderr(_) | FromTarget::Eof => {}
+            FromTarget::Eof if status.is_none() && signal.is_none() && activity.input_ended() => {
+                held = true;
+                from.settle(size);
+                continue;
+            }
+            FromTarget::Close | FromTarget::Data(_) | FromTarget::Stderr(_) | FromTarget::Eof => {}
         }
-        let size = message.size();
-        if to.put(message).await.is_err() {
+        let (closed, said) = (message == FromTarget::Close, status.is_some() || signal.is_some());
+        if !closed && to.put(message).await.is_err() {
             return Ended::OperatorGone;
+        }
+        if held && (said || closed) {
+            held = false;
+            if to.put(FromTarget::Eof).await.is_err() {
+                return Ended::OperatorGone;
+            }
+        }
+        if closed {
+            return Ended::Finished { status, signal };
         }
         from.settle(size);
     }
@@ -130,6 +147,9 @@ async fn up(
             return UpEnded::Unrecorded(why);
         }
         let (size, last) = (message.size(), message == FromOperator::Close);
+        if message == FromOperator::Eof {
+            activity.input_ends();
+        }
         if to.put(message).await.is_err() {
             return UpEnded::TargetGone;
         }
@@ -141,20 +161,31 @@ async fn up(
     UpEnded::OperatorGone
 }
 
-/// When something last moved, in milliseconds since the relay began.
+/// What both directions know of each other.
 struct Activity {
     begun: Instant,
+    /// When something last moved, in milliseconds since the relay began.
     last: AtomicU64,
+    input_ended: AtomicBool,
 }
 
 impl Activity {
     fn new() -> Self {
-        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+        Self { begun: Instant::now(), last: AtomicU64::new(0), input_ended: AtomicBool::new(false) }
     }
 
     fn touch(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn input_ends(&self) {
+        self.input_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the operator has said that no more input comes.
+    fn input_ended(&self) -> bool {
+        self.input_ended.load(Ordering::Relaxed)
     }
 
     /// Returns once nothing has moved for `limit`; never without one.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::channel::Gone;
+use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::recording::Unrecorded;
 
 /// A leg of memory: says what it is given to say, and keeps what it is told.
@@ -23,6 +23,8 @@ struct Script<T> {
     items: VecDeque<T>,
     /// Whether the leg stays silent at the end, or is gone.
     stays: bool,
+    /// Lets the other direction go first, each time.
+    slow: bool,
     settled: AtomicUsize,
 }
 
@@ -35,6 +37,9 @@ impl<T: Send + Sync> Source for Script<T> {
     type Item = T;
 
     async fn next(&mut self) -> Option<T> {
+        if self.slow {
+            tokio::task::yield_now().await;
+        }
         match self.items.pop_front() {
             Some(item) => Some(item),
             None if self.stays => std::future::pending().await,
@@ -61,7 +66,7 @@ impl<T: Send> Sink for Kept<T> {
 
 fn leg<S, T>(says: impl IntoIterator<Item = S>, stays: bool) -> Leg<S, T> {
     Leg {
-        says: Script { items: says.into_iter().collect(), stays, settled: AtomicUsize::new(0) },
+        says: Script { items: says.into_iter().collect(), stays, slow: false, settled: AtomicUsize::new(0) },
         told: Kept { items: Vec::new(), room: usize::MAX },
     }
 }
@@ -126,13 +131,35 @@ fn unlimited() -> Limits {
 #[tokio::test]
 async fn everything_arrives_in_order_and_the_end_is_told() {
     let mut operator = leg([FromOperator::Data(Bytes::from_static(b"in")), FromOperator::Eof], true);
-    let mut target =
-        leg([data("out"), FromTarget::Stderr(Bytes::from_static(b"err")), FromTarget::ExitStatus(3), FromTarget::Close], true);
+    let mut target = leg(
+        [
+            data("out"),
+            FromTarget::Stderr(Bytes::from_static(b"err")),
+            FromTarget::ExitStatus(3),
+            FromTarget::Close,
+        ],
+        true,
+    );
     let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
     assert!(matches!(ended, Ended::Finished { status: Some(3), signal: None }), "{ended:?}");
     assert_eq!(operator.told.items.len(), 3);
     assert_eq!(operator.told.items[0], data("out"));
     assert_eq!(target.says.settled.load(Ordering::Relaxed), 3 + 3 + crate::channel::SMALL);
+}
+
+#[tokio::test]
+async fn a_status_after_the_end_of_output_goes_before_it_once_the_input_has_ended() {
+    let says = [data("out"), FromTarget::Eof, FromTarget::ExitStatus(7), FromTarget::Close];
+    for (input, order) in [(vec![FromOperator::Eof], [1, 0]), (vec![], [0, 1])] {
+        let mut operator = leg(input, true);
+        let mut target = leg(says.clone(), true);
+        // The operator's end of input must have been heard before the target speaks of its own.
+        target.says.slow = true;
+        let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
+        assert!(matches!(ended, Ended::Finished { status: Some(7), .. }), "{ended:?}");
+        let last = [FromTarget::Eof, FromTarget::ExitStatus(7)];
+        assert_eq!(operator.told.items[1..], [last[order[0]].clone(), last[order[1]].clone()]);
+    }
 }
 
 #[tokio::test]
@@ -172,6 +199,7 @@ async fn a_silent_terminal_ends_and_a_target_that_does_not_close_is_not_waited_f
     let limits = Limits { cut: CancellationToken::new(), idle: Some(Duration::from_secs(3600)) };
     let ended = run(&mut leg([], true), &mut leg([], true), &Taken::new(9), &limits).await;
     assert!(matches!(ended, Ended::Idle), "{ended:?}");
-    let ended = run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
+    let ended =
+        run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
     assert!(matches!(ended, Ended::OperatorGone), "{ended:?}");
 }

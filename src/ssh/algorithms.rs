@@ -9,7 +9,8 @@ use ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use crate::config::Profile;
 
 /// What RFC 8308 and strict key exchange need to be announced as.
-const EXTENSIONS: [kex::Name; 2] = [kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
+const EXTENSIONS: [kex::Name; 2] =
+    [kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
 
 /// What is offered under a profile.
 pub(super) fn offered(profile: Profile) -> Preferred {

@@ -100,11 +100,18 @@ impl Channels {
 
     /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
     /// more than the bounds allow.
-    pub(super) fn begin(&mut self, channel: ChannelId, start: Start, handle: Handle) -> Option<(Asked, Operator)> {
+    pub(super) fn begin(
+        &mut self,
+        channel: ChannelId,
+        start: Start,
+        handle: Handle,
+    ) -> Option<(Asked, Operator)> {
         let within = match &start {
             Start::Shell => true,
             Start::Exec(command) => command.len() <= COMMAND,
-            Start::Subsystem(name) => name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic()),
+            Start::Subsystem(name) => {
+                name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic())
+            }
         };
         let slot = self.slots.get_mut(&channel)?;
         if !within {
@@ -112,12 +119,18 @@ impl Channels {
         }
         let Waiting { half, terminal, environment } = slot.waiting.take()?;
         let from = FromInlet::new(slot.inlet.clone(), self.gone.clone());
-        let operator = Operator::new(from, half, handle, self.gone.clone());
+        let operator = Operator::new(from, half, handle, self.gone.clone(), terminal.is_some());
         Some((Asked { start, terminal, environment }, operator))
     }
 
     /// Keeps the terminal asked for; `false` when it is too late, the second, or out of bounds.
-    pub(super) fn terminal(&mut self, channel: ChannelId, term: &str, size: Size, modes: Vec<(u8, u32)>) -> bool {
+    pub(super) fn terminal(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        size: Size,
+        modes: Vec<(u8, u32)>,
+    ) -> bool {
         let Some(waiting) = self.waiting(channel) else { return false };
         let within = term.len() <= TERM && term.bytes().all(|byte| byte.is_ascii_graphic());
         if !within || waiting.terminal.is_some() {
@@ -207,7 +220,8 @@ impl Channels {
 fn allowed(name: &str) -> bool {
     matches!(name, "LANG" | "TERM" | "COLORTERM" | "GIT_PROTOCOL")
         || name.strip_prefix("LC_").is_some_and(|rest| {
-            (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            (1..=32).contains(&rest.len())
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         })
 }
 

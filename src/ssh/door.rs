@@ -1,5 +1,5 @@
-//! What the connections of the door share, and what the listener keeps of each while its handler is russh's.
-//! Never knows a phase.
+//! What connections of the door share, and what the listener keeps of each while its handler is russh's.
+//! Never knows in which phase a connection is.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -32,7 +32,7 @@ impl Door {
         &self.bastion
     }
 
-    /// The certificates of inner names.
+    /// The certificates of the names that were asked for inside jumps.
     pub(super) fn names(&self) -> &Arc<Names> {
         &self.names
     }
@@ -59,7 +59,6 @@ pub(super) struct Entrance {
 }
 
 impl Entrance {
-    /// For a connection from `peer`.
     pub(super) fn new(
         bastion: Arc<Bastion>,
         peer: SocketAddr,

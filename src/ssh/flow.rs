@@ -99,8 +99,7 @@ impl Windows {
     }
 
     pub(super) fn open(&mut self, channel: ChannelId, inlet: Arc<Inlet>) {
-        let window =
-            Window { inlet, open: i64::from(WINDOW), regranted: None, held_in: None, asks: 0 };
+        let window = Window { inlet, open: i64::from(WINDOW), regranted: None, held_in: None, asks: 0 };
         self.channels.insert(channel, window);
     }
 

@@ -6,12 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use policy::TargetName;
 use russh::keys::Certificate;
-use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
+use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::door::{Door, Entrance, ground};
 use super::enrolment::Enrolment;
@@ -148,6 +151,7 @@ impl Handler {
             self.phase = Phase::Ended;
             return Auth::reject();
         };
+        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
         self.phase = Phase::Open(connection);
         self.finished();
         Auth::Accept
@@ -266,7 +270,11 @@ impl russh::server::Handler for Handler {
         Ok(Auth::Accept)
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -337,7 +345,11 @@ impl russh::server::Handler for Handler {
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (self.channels.gone().clone(), self.peer);
         reply.accept().await;
-        tokio::spawn(inner::serve(self.bastion.clone(), names, Jump { outer, name, inlet, half, gone, peer }));
+        tokio::spawn(inner::serve(
+            self.bastion.clone(),
+            names,
+            Jump { outer, name, inlet, half, gone, peer },
+        ));
         Ok(())
     }
 
@@ -345,7 +357,13 @@ impl russh::server::Handler for Handler {
         Ok(self.channels.data(channel, data)?)
     }
 
-    async fn extended_data(&mut self, channel: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
         Ok(self.channels.forget(channel, data.len())?)
     }
@@ -401,11 +419,21 @@ impl russh::server::Handler for Handler {
         self.begin(channel, Start::Shell, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Exec(bytes::Bytes::copy_from_slice(data)), session)
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.begin(channel, Start::Subsystem(name.to_owned()), session)
     }
 
@@ -437,7 +465,11 @@ impl russh::server::Handler for Handler {
         session.channel_failure(channel)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
         session.channel_failure(channel)?;
         Ok(false)
     }

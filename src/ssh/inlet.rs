@@ -144,7 +144,9 @@ impl FromInlet {
     /// An error once the connection has ended.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.ended.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the outer connection ended")),
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the outer connection ended"))
+            }
             Poll::Pending => Ok(()),
         }
     }

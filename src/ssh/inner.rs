@@ -76,6 +76,10 @@ pub(super) struct Jump {
 /// Serves the inner connection until it or the outer one ends.
 pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) {
     let Jump { outer, name, inlet, half, gone, peer } = jump;
+    let _carried = match &outer {
+        Outer::Open(connection) => Some(connection.carry()),
+        Outer::Remediation(_) => None,
+    };
     let config = match names.config(&bastion, &name) {
         Ok(config) => config,
         Err(why) => {
@@ -170,7 +174,11 @@ impl AsyncRead for InnerStream {
 }
 
 impl AsyncWrite for InnerStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.from.poll_gone(context)?;
         self.to.as_mut().poll_write(context, bytes)
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::algorithms;
+use super::door::Door;
 use super::flow::{Pace, WINDOW};
 use super::door::Door;
 use super::handler::Handler;
@@ -95,7 +96,13 @@ pub async fn serve(
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, door.clone(), settings.clone(), stop.drain.clone(), tracker.clone()));
+        accepting.spawn(accept(
+            listener,
+            door.clone(),
+            settings.clone(),
+            stop.drain.clone(),
+            tracker.clone(),
+        ));
     }
     while accepting.join_next().await.is_some() {}
     drain(&bastion, &tracker, &stop.now).await;
@@ -243,7 +250,9 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
     }
     bastion.live.stop_all();
     if timeout(SEALING, tracker.wait()).await.is_err() {
-        tracing::warn!("connections remain after the time to end; their recordings are recovered at the next start");
+        tracing::warn!(
+            "connections remain after the time to end; their recordings are recovered at the next start"
+        );
     }
 }
 

@@ -21,6 +21,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub(super) struct Operator {
     from: FromInlet,
     to: Outlet,
+    /// Whether the words of a refusal meet a terminal in raw mode.
+    terminal: bool,
 }
 
 /// What the operator is shown.
@@ -31,8 +33,14 @@ pub(super) struct Outlet {
 }
 
 impl Operator {
-    pub(super) fn new(from: FromInlet, half: ChannelWriteHalf<Msg>, handle: Handle, gone: CancellationToken) -> Self {
-        Self { from, to: Outlet { half, handle, gone } }
+    pub(super) fn new(
+        from: FromInlet,
+        half: ChannelWriteHalf<Msg>,
+        handle: Handle,
+        gone: CancellationToken,
+        terminal: bool,
+    ) -> Self {
+        Self { from, to: Outlet { half, handle, gone }, terminal }
     }
 }
 
@@ -53,7 +61,11 @@ impl Ingress for Operator {
     }
 
     async fn dismiss(&mut self, words: &str) {
-        let text = Bytes::from(format!("{words}\n").replace('\n', "\r\n"));
+        let mut text = format!("{words}\n");
+        if self.terminal {
+            text = text.replace('\n', "\r\n");
+        }
+        let text = Bytes::from(text);
         let _ = timeout(LAST_WORDS, async {
             self.to.put(FromTarget::Stderr(text)).await?;
             self.to.put(FromTarget::ExitStatus(REFUSED)).await?;

@@ -57,7 +57,9 @@ impl<S> OperatorStream<S> {
 
     fn poll_killed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.killed.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")),
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut"))
+            }
             Poll::Pending => Ok(()),
         }
     }
@@ -114,7 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for OperatorStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for OperatorStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_killed(context)?;
         let granted = self.pace.take_granted();
         if self.holds(granted, bytes.len()) {

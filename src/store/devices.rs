@@ -158,6 +158,10 @@ impl Store {
             return Ok(false);
         }
         step(name, is, to)?;
+        if to == DeviceState::Active && is != DeviceState::Locked {
+            let remedy = "only a locked device is unlocked; one that waits is approved";
+            return Err(StoreError::Step { name: name.to_owned(), is, to, remedy });
+        }
         sqlx::query("UPDATE devices SET state = $2, changed = $3 WHERE name = $1")
             .bind(name)
             .bind(to.as_str())
@@ -327,6 +331,8 @@ mod tests {
         let store = Store::in_memory().await.unwrap();
         let new = NewDevice { state: DeviceState::Pending, ..NewDevice::active("lt-1", "alice", "acme", None) };
         store.add_device(&new, 1).await.unwrap();
+        let unlocked = store.set_device_state("lt-1", DeviceState::Active, 2).await;
+        assert!(matches!(unlocked, Err(StoreError::Step { .. })), "unlocking is no way around it");
         assert!(matches!(store.approve_device("lt-1", "root", 2).await, Err(StoreError::SecondPerson { .. })));
         store.approve_device("lt-1", "ben", 3).await.unwrap();
         let device = store.device("lt-1").await.unwrap().unwrap();

@@ -48,7 +48,11 @@ fn offered(known: &KnownHost) -> Preferred {
             kex::EXTENSION_SUPPORT_AS_CLIENT,
             kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
         ]),
-        host_key_certificates: if known.authorities.is_empty() { Cow::Borrowed(&[]) } else { host_keys().into() },
+        host_key_certificates: if known.authorities.is_empty() {
+            Cow::Borrowed(&[])
+        } else {
+            host_keys().into()
+        },
         key: if pinned.is_empty() { host_keys().into() } else { pinned.into() },
         cipher: Cow::Borrowed(&[
             cipher::AES_128_GCM,

@@ -29,7 +29,8 @@ pub(super) async fn dial(address: &str) -> Result<(TcpStream, SocketAddr), Conne
             Err(_) => last = Some(ConnectError::Timeout { step: "connecting" }),
         }
     }
-    Err(last.unwrap_or_else(|| ConnectError::Address { why: format!("{address} resolves to no usable address") }))
+    Err(last
+        .unwrap_or_else(|| ConnectError::Address { why: format!("{address} resolves to no usable address") }))
 }
 
 /// Resolves once; everything after this speaks of the addresses found here.
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn metadata_and_other_addresses_that_are_no_server_are_never_dialled() {
-        for bad in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "fe80::1"] {
+        for bad in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "fe80::1"]
+        {
             assert!(!usable(bad.parse().unwrap()), "{bad}");
         }
         assert!(!usable("::ffff:169.254.169.254".parse().unwrap()));

@@ -102,7 +102,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -131,9 +131,7 @@ impl Sink for ToLeg {
 /// The name of a signal without `SIG` (RFC 4254 section 6.10).
 fn signal_word(signal: &Sig) -> String {
     match signal {
-        Sig::Custom(name) => {
-            name.chars().filter(char::is_ascii_graphic).take(SIGNAL_NAME).collect()
-        }
+        Sig::Custom(name) => name.chars().filter(char::is_ascii_graphic).take(SIGNAL_NAME).collect(),
         known => format!("{known:?}"),
     }
 }

@@ -91,7 +91,9 @@ impl Signer for Signing<'_> {
         let signature = self.0.sign(&to_sign)?;
         // RFC 4252 section 7: the request, then the signature as a string.
         let mut signed = to_sign;
-        let encoded: Vec<u8> = signature.try_into().map_err(|_| SignError::Encoding(russh::keys::ssh_encoding::Error::Length))?;
+        let encoded: Vec<u8> = signature
+            .try_into()
+            .map_err(|_| SignError::Encoding(russh::keys::ssh_encoding::Error::Length))?;
         encoded.encode(&mut signed)?;
         Ok(signed)
     }
@@ -139,12 +141,22 @@ impl russh::client::Handler for Visitor {
         Ok(())
     }
 
-    async fn extended_data(&mut self, _: ChannelId, _: u32, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+    async fn extended_data(
+        &mut self,
+        _: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.gate.arrived(data.len());
         Ok(())
     }
 
-    async fn openssh_ext_host_keys_announced(&mut self, _: Vec<PublicKey>, _: &mut Session) -> Result<(), russh::Error> {
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        _: Vec<PublicKey>,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         Ok(())
     }
 

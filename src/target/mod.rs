@@ -73,7 +73,9 @@ pub enum ConnectError {
         why: String,
     },
     /// It does not let us in.
-    #[error("the target refused the login as {account}: does it trust the user CA (`bartizan ca show user`)?")]
+    #[error(
+        "the target refused the login as {account}: does it trust the user CA (`bartizan ca show user`)?"
+    )]
     Login {
         /// The login name.
         account: String,
@@ -184,9 +186,9 @@ async fn reach(
 ) -> Result<(Leg, Handle<Visitor>, SocketAddr), ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
-    let target = bundle.target(permitted.target()).ok_or_else(|| ConnectError::Registered {
-        why: "the target is no longer registered".into(),
-    })?;
+    let target = bundle
+        .target(permitted.target())
+        .ok_or_else(|| ConnectError::Registered { why: "the target is no longer registered".into() })?;
     // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
     let _place = bastion.targets.place(target.name()).await;
     let (stream, address) = dial::dial(&target.address().to_string()).await?;
@@ -233,7 +235,8 @@ async fn reach(
 /// How the target sees the bastion: as the bundle says, else by the socket's own address.
 fn sources(target: &Target, local: IpAddr) -> Vec<IpAddr> {
     // Ranges were refused when the bundle was applied.
-    let named: Vec<IpAddr> = target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
+    let named: Vec<IpAddr> =
+        target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
     if named.is_empty() { vec![local] } else { named }
 }
 
@@ -241,7 +244,9 @@ fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {
     let read = |texts: &[String]| -> Result<Vec<PublicKey>, ConnectError> {
         texts
             .iter()
-            .map(|text| PublicKey::from_openssh(text).map_err(|why| ConnectError::Registered { why: why.to_string() }))
+            .map(|text| {
+                PublicKey::from_openssh(text).map_err(|why| ConnectError::Registered { why: why.to_string() })
+            })
             .collect()
     };
     let address = target.address().to_string();

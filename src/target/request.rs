@@ -65,7 +65,11 @@ impl Asking<'_> {
             .map_err(protocol)
     }
 
-    async fn answered(&mut self, what: &'static str, early: &mut VecDeque<FromTarget>) -> Result<(), ConnectError> {
+    async fn answered(
+        &mut self,
+        what: &'static str,
+        early: &mut VecDeque<FromTarget>,
+    ) -> Result<(), ConnectError> {
         loop {
             let message = timeout(PATIENCE, self.read.wait())
                 .await
@@ -76,7 +80,9 @@ impl Asking<'_> {
                 None => return Err(ConnectError::Protocol { why: "the target ended the connection".into() }),
                 Some(other) => {
                     if early.len() >= EARLY {
-                        return Err(ConnectError::Protocol { why: "the target talks before it answers".into() });
+                        return Err(ConnectError::Protocol {
+                            why: "the target talks before it answers".into(),
+                        });
                     }
                     early.extend(leg::read(other, self.gate));
                 }

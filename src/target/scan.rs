@@ -58,7 +58,9 @@ async fn show(address: &str, kind: Algorithm) -> Result<PublicKey, ConnectError>
     config.preferred.key = vec![kind].into();
     let shown = Arc::new(OnceLock::new());
     let looking = client::connect_stream(Arc::new(config), stream, Onlooker(shown.clone()));
-    let ended = timeout(SHOWING, looking).await.map_err(|_| ConnectError::Timeout { step: "showing its host key" })?;
+    let ended = timeout(SHOWING, looking)
+        .await
+        .map_err(|_| ConnectError::Timeout { step: "showing its host key" })?;
     let why = ended.err().map_or_else(|| "it showed no key".to_owned(), |why| why.to_string());
     shown.get().cloned().ok_or(ConnectError::Protocol { why })
 }
@@ -81,23 +83,29 @@ impl client::Handler for Onlooker {
 ///
 /// # Errors
 /// The first step that failed.
-pub async fn check(bastion: &Bastion, target: &Target, account: &AccountName) -> Result<SocketAddr, ConnectError> {
+pub async fn check(
+    bastion: &Bastion,
+    target: &Target,
+    account: &AccountName,
+) -> Result<SocketAddr, ConnectError> {
     let _place = bastion.targets.place(target.name()).await;
     let (stream, address) = dial::dial(&target.address().to_string()).await?;
     let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
     let known = known_host(target)?;
     let now = bastion.clock.now();
-    let purpose = Purpose { account, key_id: "bartizan check".to_owned(), sources: sources(target, local), now };
+    let purpose =
+        Purpose { account, key_id: "bartizan check".to_owned(), sources: sources(target, local), now };
     let certificate = login::certify(bastion, &purpose)?;
     let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
     let config = Arc::new(algorithms::config(&known));
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
     let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate);
     let logging_in = async {
-        let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
-            Some(stranger) => ConnectError::HostKey { address, why: stranger.to_string() },
-            None => ConnectError::Protocol { why: why.to_string() },
-        })?;
+        let mut handle =
+            client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
+                Some(stranger) => ConnectError::HostKey { address, why: stranger.to_string() },
+                None => ConnectError::Protocol { why: why.to_string() },
+            })?;
         login::login(&mut handle, account, &certificate).await?;
         let _ = timeout(GOODBYE, handle.disconnect(russh::Disconnect::ByApplication, "", "")).await;
         Ok(address)

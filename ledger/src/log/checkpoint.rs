@@ -3,15 +3,14 @@
 //! Never holds a private key: signing is a trait, its keeper is elsewhere.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
 use data_encoding::{BASE64, HEXLOWER};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
-use crate::Digest;
+use crate::{Digest, plain};
 
 /// The type byte of Ed25519 in C2SP `signed-note`.
 const ED25519_TYPE: u8 = 1;
@@ -195,10 +194,8 @@ fn signed_text<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteErro
 
 /// The text of a file that is to be one note.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_NOTE as u64).read_to_end(&mut bytes)?;
     // A note is UTF-8; what is not fails as a note, with a clearer word than that of the system.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&plain::read(path, MAX_NOTE)?).into_owned())
 }
 
 /// What begins a signature line, after the line end before it.

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::plain;
+
 /// What stands at the current position.
 pub(super) enum Line {
     /// A line with its end; its bytes, without the end, are in [`Lines::line`].
@@ -31,7 +33,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Opens `path` at byte `from`; no line is longer than `bound` with its end.
     pub(super) fn open(path: &Path, from: u64, bound: usize) -> io::Result<Self> {
-        let mut source = BufReader::with_capacity(128 * 1024, File::open(path)?);
+        let mut source = BufReader::with_capacity(128 * 1024, plain::open(path)?);
         source.seek(SeekFrom::Start(from))?;
         Ok(Self { source, bound, line: Vec::new(), start: from, next: from })
     }

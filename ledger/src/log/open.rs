@@ -12,7 +12,7 @@ use super::checkpoint::{Checkpoint, MAX_NOTE, NoteError, Sign, VerifierKey};
 use super::entry::{self, EntryError, MAX_LINE};
 use super::lines::{Line, Lines};
 use super::torn::{Torn, set_aside};
-use super::writer::{CheckpointError, Log, replace};
+use super::writer::{CheckpointError, Found, Log, replace};
 use super::{KeyError, checkpoint};
 use crate::durable::{Durable, sync_dir};
 use crate::merkle::Tree;
@@ -97,32 +97,23 @@ impl Log {
     /// the newest checkpoint is set aside; [`Log::torn`] tells.
     pub fn open(dir: &Path, signer: Box<dyn Sign>) -> Result<Self, OpenError> {
         let key = VerifierKey::of(signer.as_ref())?;
-        let at = |path: PathBuf| move |source| OpenError::Io { path, source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir.to_owned()))?;
-        let (entries_path, history_path) = (super::entries(dir), super::history(dir));
-        let entries = appendable(&entries_path).map_err(at(entries_path.clone()))?;
-        match entries.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Busy(dir.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(OpenError::Io { path: entries_path, source }),
-        }
-        let lock = entries.try_clone().map_err(at(entries_path.clone()))?;
-        let history = appendable(&history_path).map_err(at(history_path.clone()))?;
+        let files = Files::take(dir)?;
         let named = own_key(dir, &key)?;
-
-        let mut torn = Vec::new();
-        let recorded = last_of_history(dir, &history, &key, &mut torn)?;
+        let (recorded, history_tail) = last_of_history(dir, &files.history, &key)?;
         let newest = newest(dir, &key)?;
         let (newest_at, recorded_at) = (newest.as_ref().map(|n| n.size), recorded.as_ref().map(|r| r.size));
-        let signed = recorded.into_iter().chain(newest).max_by_key(|checkpoint| checkpoint.size);
-        let read = reread(&entries_path, signed.as_ref()).map_err(|e| e.at(&entries_path))?;
-        if signed.is_none() && (read.tree.size() > 0 || read.tail.is_some()) {
+        let mut known: Vec<Checkpoint> = recorded.into_iter().chain(newest).collect();
+        known.sort_by_key(|checkpoint| checkpoint.size);
+        let read = reread(&super::entries(dir), &known)?;
+        let signed = known.pop();
+        let unsigned = read.tree.size() - signed.as_ref().map_or(0, |signed| signed.size);
+        if signed.is_none() && (unsigned > 0 || read.tail.is_some()) {
             return Err(OpenError::NoCheckpoint(dir.to_owned()));
         }
-        if let Some(offset) = read.tail {
-            let aside = set_aside(dir, &entries_path, &entries, offset);
-            torn.push(aside.map_err(at(entries_path.clone()))?);
-        }
+
+        // Up to here nothing was changed.
+        let torn = files.set_aside(dir, read.tail, history_tail)?;
         if !named {
             let path = super::public(dir);
             replace(&path, format!("{key}\n").as_bytes()).map_err(at(path))?;
@@ -132,13 +123,14 @@ impl Log {
             dir: dir.to_owned(),
             signer,
             key,
-            entries: Arc::new(Durable::new(entries, entries_path)),
-            history: Durable::new(history, history_path),
+            entries: Arc::new(Durable::new(files.entries, super::entries(dir))),
+            history: Durable::new(files.history, super::history(dir)),
             tree: read.tree,
             buffer: String::new(),
+            found: Found { new: signed.is_none(), unsigned },
             signed,
             torn,
-            _lock: lock,
+            lock: files.lock,
         };
         match &log.signed {
             // A log is under a checkpoint from its first moment: entries without one have lost it.
@@ -154,6 +146,47 @@ impl Log {
     }
 }
 
+fn at(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Io { path, source }
+}
+
+/// The files of a log, taken for ourselves.
+struct Files {
+    entries: File,
+    history: File,
+    lock: File,
+}
+
+impl Files {
+    fn take(dir: &Path) -> Result<Self, OpenError> {
+        let (entries, history) = (super::entries(dir), super::history(dir));
+        let file = appendable(&entries).map_err(at(entries.clone()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Busy(dir.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Io { path: entries, source }),
+        }
+        let lock = file.try_clone().map_err(at(entries))?;
+        Ok(Self { entries: file, history: appendable(&history).map_err(at(history))?, lock })
+    }
+
+    /// Sets the tails aside that begin at the offsets given.
+    fn set_aside(
+        &self,
+        dir: &Path,
+        entries: Option<u64>,
+        history: Option<u64>,
+    ) -> Result<Vec<Torn>, OpenError> {
+        let tails =
+            [(super::entries(dir), &self.entries, entries), (super::history(dir), &self.history, history)];
+        let torn = tails.into_iter().filter_map(|(path, file, tail)| {
+            let torn = set_aside(dir, &path, file, tail?);
+            Some(torn.map_err(at(path)))
+        });
+        torn.collect()
+    }
+}
+
 fn appendable(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
@@ -161,10 +194,8 @@ fn appendable(path: &Path) -> io::Result<File> {
 /// Holds the folder's `public` against `key`; false when there is none.
 fn own_key(dir: &Path, key: &VerifierKey) -> Result<bool, OpenError> {
     let path = super::public(dir);
-    match std::fs::read(&path) {
-        Ok(text) if str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).as_ref() == Some(key) => {
-            Ok(true)
-        }
+    match checkpoint::read(&path) {
+        Ok(text) if text.parse().as_ref() == Ok(key) => Ok(true),
         Ok(_) => Err(OpenError::OtherKey(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(OpenError::Io { path, source }),
@@ -184,29 +215,30 @@ fn newest(dir: &Path, key: &VerifierKey) -> Result<Option<Checkpoint>, OpenError
     }
 }
 
-/// The last whole checkpoint of the history; a half-written one after it is set aside.
+/// The last whole checkpoint of the history, and where a half-written one after it begins.
 fn last_of_history(
     dir: &Path,
     mut history: &File,
     key: &VerifierKey,
-    torn: &mut Vec<Torn>,
-) -> Result<Option<Checkpoint>, OpenError> {
+) -> Result<(Option<Checkpoint>, Option<u64>), OpenError> {
     let path = super::history(dir);
     let failed = |source| OpenError::Io { path: path.clone(), source };
     let length = history.metadata().map_err(failed)?.len();
     let from = length.saturating_sub(2 * MAX_NOTE as u64);
     let mut end = Vec::new();
     history.seek(SeekFrom::Start(from)).map_err(failed)?;
-    history.read_to_end(&mut end).map_err(failed)?;
+    history.take(2 * MAX_NOTE as u64).read_to_end(&mut end).map_err(failed)?;
     let whole = checkpoint::whole(&end);
-    if whole < end.len() {
-        torn.push(set_aside(dir, &path, history, from + whole as u64).map_err(failed)?);
+    if end.len() - whole > MAX_NOTE {
+        // Longer than any note: no crash wrote this, and cutting it would take evidence apart.
+        return Err(OpenError::Note { path, why: NoteError::Form });
     }
+    let tail = (whole < end.len()).then_some(from + whole as u64);
     match checkpoint::last(end.get(..whole).unwrap_or_default()) {
-        None if whole == 0 => Ok(None),
+        None if whole == 0 => Ok((None, tail)),
         None => Err(OpenError::Note { path, why: NoteError::Form }),
         Some(note) => match Checkpoint::open(note, key) {
-            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Ok(checkpoint) => Ok((Some(checkpoint), tail)),
             Err(why) => Err(OpenError::Note { path, why }),
         },
     }
@@ -219,54 +251,33 @@ struct Reread {
     tail: Option<u64>,
 }
 
-/// Why rereading stopped.
-enum RereadError {
-    Io(io::Error),
-    Refused(OpenError),
-}
-
-impl RereadError {
-    fn at(self, path: &Path) -> OpenError {
-        match self {
-            Self::Io(source) => OpenError::Io { path: path.to_owned(), source },
-            Self::Refused(error) => error,
-        }
-    }
-}
-
-impl From<io::Error> for RereadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Reads every entry and holds the tree against `signed`.
-fn reread(path: &Path, signed: Option<&Checkpoint>) -> Result<Reread, RereadError> {
-    let refuse = |error| Err(RereadError::Refused(error));
-    let mut lines = Lines::open(path, 0, MAX_LINE)?;
+/// Reads every entry and holds the tree against the checkpoints that are `known`, the largest last.
+fn reread(path: &Path, known: &[Checkpoint]) -> Result<Reread, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let mut lines = Lines::open(path, 0, MAX_LINE).map_err(io)?;
     let mut tree = Tree::new();
-    let signed_size = signed.map_or(0, |signed| signed.size);
+    let signed_size = known.last().map_or(0, |signed| signed.size);
     loop {
-        if let Some(signed) = signed.filter(|signed| signed.size == tree.size() && signed.root != tree.root())
-        {
-            return refuse(OpenError::Different { signed: signed.size });
+        let different = |known: &&Checkpoint| known.size == tree.size() && known.root != tree.root();
+        if let Some(signed) = known.iter().find(different) {
+            return Err(OpenError::Different { signed: signed.size });
         }
-        let found = match lines.step()? {
+        let found = match lines.step().map_err(io)? {
             Line::Whole => entry::leaf(lines.line(), tree.size()),
             Line::Endless => Err(EntryError::Form),
             Line::Torn => Err(EntryError::Torn),
             Line::End if tree.size() < signed_size => {
-                return refuse(OpenError::Shorter { found: tree.size(), signed: signed_size });
+                return Err(OpenError::Shorter { found: tree.size(), signed: signed_size });
             }
             Line::End => return Ok(Reread { tree, tail: None }),
         };
         match found {
             Ok(leaf) => tree.push(leaf),
             Err(EntryError::Torn) if tree.size() < signed_size => {
-                return refuse(OpenError::Shorter { found: tree.size(), signed: signed_size });
+                return Err(OpenError::Shorter { found: tree.size(), signed: signed_size });
             }
             Err(why) if tree.size() < signed_size => {
-                return refuse(OpenError::Damaged { seq: tree.size(), offset: lines.start(), why });
+                return Err(OpenError::Damaged { seq: tree.size(), offset: lines.start(), why });
             }
             Err(_) => return Ok(Reread { tree, tail: Some(lines.start()) }),
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::entry::{self, Entry, EntryError, MAX_LINE};
 use super::lines::{Line, Lines};
+use crate::plain;
 
 /// Which entries are wanted; what is `None` wants all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,7 +164,7 @@ impl Backwards {
     const BLOCK: u64 = 128 * 1024;
 
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = plain::open(path)?;
         let at = file.metadata()?.len();
         let mut back = Self { file, at, held: Vec::new() };
         // What stands after the last line end is a line being written.

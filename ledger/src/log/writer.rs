@@ -49,6 +49,13 @@ pub enum CheckpointError {
     Key,
 }
 
+/// What opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) new: bool,
+    pub(super) unsigned: u64,
+}
+
 /// The audit log, open for writing. One per folder: a second one is refused.
 pub struct Log {
     pub(super) dir: PathBuf,
@@ -60,8 +67,9 @@ pub struct Log {
     pub(super) buffer: String,
     pub(super) signed: Option<Checkpoint>,
     pub(super) torn: Vec<Torn>,
+    pub(super) found: Found,
     /// Keeps the folder ours as long as the log is open.
-    pub(super) _lock: File,
+    pub(super) lock: File,
 }
 
 impl Log {
@@ -150,9 +158,28 @@ impl Log {
         &self.torn
     }
 
+    /// Whether opening began this log. Where there was one before, its folder was emptied: the server, which knows, must not
+    /// go on silently.
+    pub fn is_new(&self) -> bool {
+        self.found.new
+    }
+
+    /// How many entries beyond the newest checkpoint were there at opening. No signature vouched for them: after a crash they are
+    /// what was written last, after an orderly stop there are none unless somebody added them. The server logs the number.
+    pub fn unsigned_at_open(&self) -> u64 {
+        self.found.unsigned
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child that is just being started, or a syncer, may hold it a moment longer.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -30,7 +30,7 @@ pub use header::{Header, HeaderError};
 pub use layout::{MAX_PAYLOAD, Stream};
 pub use reader::{Frame, Reader, Rest};
 pub use scan::{Broken, ReadError, Why};
-pub use verify::{Recovered, State, Verified, recover, verify};
+pub use verify::{Recovered, State, Verified, recover, recover_with_key, verify};
 pub use writer::{CreateError, Writer};
 
 /// When something was recorded, by two clocks: the order is that of the frames, never of either clock.

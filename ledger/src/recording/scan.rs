@@ -11,7 +11,7 @@ use super::layout::{
     FrameHead, HEAD, LAST, LINK, MAGIC, MAX_HEADER, MAX_PAYLOAD, PACKED, PREAMBLE, Stream, TAG, VERSION,
 };
 use super::{Head, Stamp};
-use crate::Digest;
+use crate::{Digest, plain};
 
 /// The first place where a recording is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,10 +142,7 @@ impl Scan {
     /// Opens the recording and holds its header against its digest.
     pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        if !file.metadata().map_err(io)?.is_file() {
-            return Err(ReadError::Foreign);
-        }
+        let file = plain::open(path).map_err(io)?;
         let mut source = BufReader::with_capacity(128 * 1024, file);
         let mut front = Vec::with_capacity(PREAMBLE);
         fill(&mut source, &mut front, PREAMBLE).map_err(io)?;

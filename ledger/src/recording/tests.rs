@@ -216,6 +216,23 @@ fn a_frame_added_after_recovery_is_named() {
 }
 
 #[test]
+fn frames_added_to_a_crashed_recording_without_its_key_are_not_recovered_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, heads) = small(dir.path(), 'A');
+    let mut bytes = fs::read(&path).unwrap()[..heads[3].bytes as usize].to_vec();
+    let stamp = stamp(9);
+    let forged = layout::FrameHead { sealed: 21, stream: Stream::Output as u8, flags: 0, seq: 4, stamp };
+    let body = [forged.encode().as_slice(), b"forged, with its tag."].concat();
+    let digest = crate::Digest::of(&[heads[3].digest.bytes(), &body]);
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(&digest.bytes()[..16]);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(recover(&path).unwrap().head.frames, 4, "the chain has no secret");
+    let recovered = recover_with_key(&path, &KEY).unwrap();
+    assert_eq!((recovered.head, recovered.ignored), (heads[3], body.len() as u64 + 16));
+}
+
+#[test]
 fn a_log_that_committed_more_than_it_recovered_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let (path, heads) = small(dir.path(), 'A');

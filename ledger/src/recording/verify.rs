@@ -64,8 +64,7 @@ pub fn verify(
     committed: &[Head],
 ) -> Result<Verified, ReadError> {
     let mut scan = Scan::open(path)?;
-    let bad_key = |_| ReadError::Header("the key cannot be set up".to_owned());
-    let cipher = key.map(|key| Cipher::new(key, scan.start())).transpose().map_err(bad_key)?;
+    let cipher = cipher(&scan, key)?;
     let mut known = Known::new(expected, committed);
     known.check(&scan.head())?;
     let state = loop {
@@ -76,10 +75,8 @@ pub fn verify(
         let before = scan.head();
         match scan.step()? {
             Step::Frame(frame) => {
-                if let Some(cipher) = &cipher {
-                    let (head, sealed) = scan.sealed();
-                    let broken = Broken { frame: frame.seq, offset: before.bytes, why: Why::Key };
-                    cipher.open(frame.seq, head, sealed).map_err(|_| broken)?;
+                if !opens(&mut scan, cipher.as_ref(), frame.seq) {
+                    return Err(Broken { frame: frame.seq, offset: before.bytes, why: Why::Key }.into());
                 }
                 known.check(&scan.head())?;
             }
@@ -102,17 +99,46 @@ pub fn verify(
 }
 
 /// Finds how far a recording that nobody writes any more is good. What follows is ignored, whatever it is.
+///
+/// The chain alone has no secret in it: who can write the file can add frames before this is called. Where the key is at hand,
+/// [`recover_with_key`] takes none of theirs.
 pub fn recover(path: &Path) -> Result<Recovered, ReadError> {
+    recovered(path, None)
+}
+
+/// [`recover`], taking only frames that `key` opens.
+pub fn recover_with_key(path: &Path, key: &[u8; 32]) -> Result<Recovered, ReadError> {
+    recovered(path, Some(key))
+}
+
+fn recovered(path: &Path, key: Option<&[u8; 32]>) -> Result<Recovered, ReadError> {
     let mut scan = Scan::open(path)?;
+    let length = scan.head().bytes + scan.following()?;
+    let cipher = cipher(&scan, key)?;
+    let (mut good, mut ended, mut last) = (scan.head(), false, scan.stamp());
     loop {
         match scan.step() {
-            Ok(Step::Frame(_)) => {}
-            Ok(Step::End | Step::Torn) | Err(ReadError::Broken(_)) => break,
+            Ok(Step::Frame(frame)) if opens(&mut scan, cipher.as_ref(), frame.seq) => {
+                (good, ended, last) = (scan.head(), scan.ended(), scan.stamp());
+            }
+            Ok(_) | Err(ReadError::Broken(_)) => break,
             Err(other) => return Err(other),
         }
     }
-    let (head, ignored, last) = (scan.head(), scan.following()?, scan.stamp());
-    Ok(Recovered { header: scan.header().clone(), head, ignored, ended: scan.ended(), last })
+    let ignored = length.saturating_sub(good.bytes);
+    Ok(Recovered { header: scan.header().clone(), head: good, ignored, ended, last })
+}
+
+fn cipher(scan: &Scan, key: Option<&[u8; 32]>) -> Result<Option<Cipher>, ReadError> {
+    let made = key.map(|key| Cipher::new(key, scan.start())).transpose();
+    made.map_err(|_| ReadError::Header("the key cannot be set up".to_owned()))
+}
+
+/// Whether the frame last stepped over opens; without a cipher it need not.
+fn opens(scan: &mut Scan, cipher: Option<&Cipher>, seq: u64) -> bool {
+    let Some(cipher) = cipher else { return true };
+    let (head, sealed) = scan.sealed();
+    cipher.open(seq, head, sealed).is_ok()
 }
 
 /// What may follow the head that the log calls the last.

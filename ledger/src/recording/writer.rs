@@ -1,6 +1,6 @@
 //! Writes a recording: the header first and durably, then frames, then the seal.
 //!
-//! Never opens a file that exists, never writes after an error, and holds no plain text between two calls.
+//! Never opens a file that exists, never writes after an error, and copies no payload but into the frame it encrypts.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -269,7 +269,8 @@ fn compress(compressor: &mut Compressor<'static>, from: &[u8], to: &mut [u8]) ->
     compressor.compress_to_buffer(from, room).ok()
 }
 
-/// What a thread needs to make frames, kept from call to call. After each call it holds encrypted bytes only.
+/// What a thread needs to make frames, kept from call to call. Between calls the buffer holds encrypted bytes; the compressor may
+/// keep pieces of the last payload in its tables until the next.
 struct Bench {
     buffer: Vec<u8>,
     compressor: Option<Compressor<'static>>,

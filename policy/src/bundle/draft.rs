@@ -1,15 +1,16 @@
 //! A bundle while its files are read: what stands twice, what is too much, what dangles.
 //! Never kept: either everything in it holds and becomes a bundle, or the first complaint is all that is left.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use toml::Spanned;
 
 use crate::bundle::error::{BundleError, Place, SourceFile, line_of, whole};
 use crate::bundle::patterns::{self, Patterns};
-use crate::bundle::{Grant, Login, Operator, Target, written};
-use crate::names::{OperatorName, TargetName};
+use crate::bundle::{Grant, Login, Operator, Target, level, written};
+use crate::names::{Level, OperatorName, TargetName};
 use crate::pattern::TargetPattern;
+use crate::posture::{Check, Circle, Conditions, Levels};
 use crate::rules::Known;
 
 /// The most files.
@@ -46,33 +47,41 @@ pub(super) fn bounds(files: &[SourceFile]) -> Result<(), BundleError> {
 }
 
 /// A bundle while its files are read.
-#[derive(Default)]
 pub(super) struct Draft<'a> {
     pub(super) login: Option<Login>,
     pub(super) host_patterns: Vec<String>,
     pub(super) operators: BTreeMap<OperatorName, Operator>,
     pub(super) targets: BTreeMap<TargetName, Target>,
     pub(super) grants: Vec<Grant>,
+    levels: BTreeMap<Level, (BTreeSet<Level>, Vec<Check>)>,
+    conditions: Conditions,
     patterns: Patterns,
     /// Where each thing was named first: file and offset.
     seen: HashMap<String, (&'a SourceFile, usize)>,
-    /// What grants name without a glob, and where, to be looked up when everything is read.
+    /// What is named without a glob, and where, to be looked up when everything is read.
     dangling: Vec<Link<'a>>,
 }
 
-/// A name in a grant that something must bear.
+/// A name that something must bear.
 struct Link<'a> {
     file: &'a SourceFile,
     offset: usize,
-    grant: String,
+    thing: String,
     name: String,
     kind: Kind,
+}
+
+impl<'a> Link<'a> {
+    fn to(kind: Kind, file: &'a SourceFile, thing: &str, word: &Spanned<String>) -> Self {
+        Self { file, offset: word.span().start, thing: thing.to_owned(), name: word.get_ref().clone(), kind }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Operator,
     Target,
+    Level,
 }
 
 impl Known for Draft<'_> {
@@ -83,9 +92,35 @@ impl Known for Draft<'_> {
     fn target(&self, name: &str) -> bool {
         self.targets.contains_key(name)
     }
+
+    fn level(&self, name: &str) -> bool {
+        [Level::managed(), Level::healthy()].iter().any(|level| level.as_str() == name)
+            || self.levels.contains_key(name)
+    }
 }
 
 impl<'a> Draft<'a> {
+    pub(super) fn new() -> Result<Self, BundleError> {
+        let broken = |why| {
+            whole(
+                format_args!("cannot be checked: the shipped schema is broken: {why}"),
+                "install an intact build",
+            )
+        };
+        Ok(Self {
+            login: None,
+            host_patterns: Vec::new(),
+            operators: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            grants: Vec::new(),
+            levels: BTreeMap::new(),
+            conditions: Conditions::new().map_err(broken)?,
+            patterns: Patterns::default(),
+            seen: HashMap::new(),
+            dangling: Vec::new(),
+        })
+    }
+
     pub(super) fn add(&mut self, file: &'a SourceFile) -> Result<(), BundleError> {
         let written = written::read(&file.text).map_err(|unreadable| {
             let place = Place { file, thing: &"the text" };
@@ -99,6 +134,12 @@ impl<'a> Draft<'a> {
             let place = Place { file, thing: &"[login]" };
             self.once("[login]", file, login.span().start, &place)?;
             self.login = Some(Login::check(login.get_ref(), place)?);
+            let require = login.get_ref().require.as_ref().map(Spanned::get_ref);
+            let posture = require.and_then(|require| require.posture.as_ref());
+            self.dangling.extend(posture.map(|word| Link::to(Kind::Level, file, "[login]", word)));
+        }
+        for level in &written.level {
+            self.level(file, level)?;
         }
         for operator in &written.operator {
             self.operator(file, operator.get_ref())?;
@@ -183,28 +224,62 @@ impl<'a> Draft<'a> {
             let problem = format_args!("has more than {} different globs", patterns::MOST_GLOBS);
             return Err(whole(problem, "name targets by labels"));
         }
-        let link = |word: &Spanned<String>, kind| {
-            let (offset, name) = (word.span().start, word.get_ref().clone());
-            Link { file, offset, grant: thing.clone(), name, kind }
-        };
+        let link = |word: &Spanned<String>, kind| Link::to(kind, file, &thing, word);
         let operators = written.operators.iter().flat_map(Spanned::get_ref);
         self.dangling.extend(operators.map(|word| link(word, Kind::Operator)));
         let targets = written.targets.iter().flat_map(Spanned::get_ref).zip(grant.targets());
         let exact = targets.filter(|(_, pattern)| matches!(pattern, TargetPattern::Exact(_)));
         self.dangling.extend(exact.map(|(word, _)| link(word, Kind::Target)));
+        let posture = written.require.as_ref().and_then(|require| require.get_ref().posture.as_ref());
+        self.dangling.extend(posture.map(|word| link(word, Kind::Level)));
         self.grants.push(grant);
         Ok(())
     }
 
-    /// Every name that a grant writes out is borne by something.
+    fn level(&mut self, file: &'a SourceFile, written: &written::WrittenLevel) -> Result<(), BundleError> {
+        let thing = format!("level {:?}", written.name.get_ref());
+        let place = Place { file, thing: &thing };
+        let level = level::Written::check(written, &self.conditions, place)?;
+        self.once(&thing, file, written.name.span().start, &place)?;
+        full(self.levels.len(), level::MOST_LEVELS, "levels")?;
+        let included = written.includes.iter().flat_map(Spanned::get_ref);
+        self.dangling.extend(included.map(|word| Link::to(Kind::Level, file, &thing, word)));
+        self.levels.insert(level.name, (level.includes, level.checks));
+        Ok(())
+    }
+
+    /// The levels with the built-in ones, each with all it includes.
+    pub(super) fn settled(&mut self) -> Result<Levels, BundleError> {
+        if !self.levels.contains_key(&Level::healthy()) {
+            let healthy = level::Written::built_in(&self.conditions)?;
+            self.levels.insert(healthy.name, (healthy.includes, healthy.checks));
+        }
+        if self.levels.values().map(|(_, checks)| checks.len()).sum::<usize>() > level::MOST_CHECKS {
+            let problem = format_args!("has more than {} checks of levels", level::MOST_CHECKS);
+            return Err(whole(problem, "join some"));
+        }
+        let levels = std::mem::take(&mut self.levels);
+        Levels::of(levels).map_err(|Circle(level)| {
+            let thing = format!("level {:?}", level.as_str());
+            match self.seen.get(&thing) {
+                Some((file, at)) => {
+                    Place { file, thing: &thing }.wrong(Some(*at..*at), "includes itself", "break the circle")
+                }
+                None => whole(format_args!("has a {thing} that includes itself"), "break the circle"),
+            }
+        })
+    }
+
+    /// Every name that is written out is borne by something.
     pub(super) fn links(&self) -> Result<(), BundleError> {
         for link in &self.dangling {
             let (there, what) = match link.kind {
                 Kind::Operator => (Known::operator(self, &link.name), "operator"),
                 Kind::Target => (Known::target(self, &link.name), "target"),
+                Kind::Level => (Known::level(self, &link.name), "level"),
             };
             if !there {
-                let place = Place { file: link.file, thing: &link.grant };
+                let place = Place { file: link.file, thing: &link.thing };
                 let problem =
                     format_args!("names the {what} {:?}, which the bundle does not have", link.name);
                 let remedy = format_args!("add [[{what}]] or correct the name");

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::bundle::error::{BundleError, Place};
+use crate::bundle::require::posture;
 use crate::bundle::written::WrittenLogin;
 use crate::factor::Factor;
+use crate::names::Level;
 use crate::span;
 
 /// What every connection needs.
@@ -14,12 +16,14 @@ use crate::span;
 pub struct Login {
     factors: BTreeSet<Factor>,
     fresh: Duration,
+    posture: Option<Level>,
 }
 
 impl Default for Login {
     /// A key and a code, and a code counts for eight hours.
     fn default() -> Self {
-        Self { factors: BTreeSet::from([Factor::Key, Factor::Code]), fresh: Duration::from_secs(8 * 3_600) }
+        let factors = BTreeSet::from([Factor::Key, Factor::Code]);
+        Self { factors, fresh: Duration::from_secs(8 * 3_600), posture: None }
     }
 }
 
@@ -36,10 +40,17 @@ impl Login {
         self.fresh
     }
 
+    /// The level that a device must be at, at login and for every channel.
+    #[must_use]
+    pub fn posture(&self) -> Option<&Level> {
+        self.posture.as_ref()
+    }
+
     pub(super) fn check(written: &WrittenLogin, place: Place<'_>) -> Result<Self, BundleError> {
         let mut login = Self::default();
-        if let Some(require) = &written.require {
-            let list = &require.get_ref().factors;
+        let require = written.require.as_ref().map(toml::Spanned::get_ref);
+        login.posture = posture(require.and_then(|require| require.posture.as_ref()), place)?;
+        if let Some(list) = require.and_then(|require| require.factors.as_ref()) {
             login.factors = BTreeSet::new();
             for word in list.get_ref() {
                 login

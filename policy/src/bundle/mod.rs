@@ -5,6 +5,7 @@ mod draft;
 mod error;
 mod grant;
 mod host_key;
+mod level;
 mod login;
 mod operator;
 mod patterns;
@@ -23,7 +24,8 @@ pub use require::Require;
 pub use target::{Recording, Target, TargetLogin};
 
 use crate::index::Index;
-use crate::names::{OperatorName, RoleName, TargetName};
+use crate::names::{Level, OperatorName, RoleName, TargetName};
+use crate::posture::{FactsNeeded, Levels};
 use crate::rules::Rules;
 use draft::Draft;
 
@@ -35,6 +37,7 @@ pub struct Bundle {
     operators: BTreeMap<OperatorName, Operator>,
     targets: BTreeMap<TargetName, Target>,
     grants: Vec<Grant>,
+    levels: Levels,
     index: Index,
     rules: Rules,
 }
@@ -49,7 +52,7 @@ impl Bundle {
         draft::bounds(files)?;
         let mut files: Vec<&SourceFile> = files.iter().collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut draft = Draft::default();
+        let mut draft = Draft::new()?;
         let mut cedar = Vec::new();
         for file in files {
             match file.name.rsplit_once('.') {
@@ -66,9 +69,19 @@ impl Bundle {
         }
         draft.links()?;
         let rules = Rules::compile(&cedar, &draft)?;
+        let levels = draft.settled()?;
         let index = Index::of(&draft.grants);
         let Draft { login, host_patterns, operators, targets, grants, .. } = draft;
-        Ok(Self { login: login.unwrap_or_default(), host_patterns, operators, targets, grants, index, rules })
+        Ok(Self {
+            login: login.unwrap_or_default(),
+            host_patterns,
+            operators,
+            targets,
+            grants,
+            levels,
+            index,
+            rules,
+        })
     }
 
     /// What every connection needs before any target is known.
@@ -120,6 +133,21 @@ impl Bundle {
     #[must_use]
     pub fn grants(&self) -> &[Grant] {
         &self.grants
+    }
+
+    /// All levels of posture there are, by name: `managed`, `healthy` and the bundle's own.
+    pub fn levels(&self) -> impl Iterator<Item = &Level> {
+        self.levels.names()
+    }
+
+    /// The facts that some check of some level names: what devices are to be asked for, and no more.
+    #[must_use]
+    pub fn facts_needed(&self) -> FactsNeeded {
+        self.levels.needed()
+    }
+
+    pub(crate) fn posture(&self) -> &Levels {
+        &self.levels
     }
 
     /// The ids of the bundle's own rules.

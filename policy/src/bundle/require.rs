@@ -10,7 +10,8 @@ use crate::bundle::error::{BundleError, Place};
 use crate::bundle::grant::optional;
 use crate::bundle::login::demanded;
 use crate::bundle::written::{Word, WrittenRequire};
-use crate::factor::{Factor, Level};
+use crate::factor::Factor;
+use crate::names::Level;
 use crate::network::Network;
 use crate::span;
 
@@ -100,7 +101,8 @@ impl Require {
     }
 }
 
-fn posture(word: Option<&Word>, place: Place<'_>) -> Result<Option<Level>, BundleError> {
+/// The name of a level; whether there is such a level is asked when all files are read.
+pub(super) fn posture(word: Option<&Word>, place: Place<'_>) -> Result<Option<Level>, BundleError> {
     word.map(|word| Level::parse(word.get_ref()).map_err(|e| place.told(word.span(), "posture", &e)))
         .transpose()
 }

@@ -113,7 +113,8 @@ fn a_wrong_grant_is_refused() {
         ("allow = [\"shell\"]", "allow = [\"forward\"]\nforward_to = [\"h\"]"),
     ];
     let added = [
-        "require = { posture = \"healthy\" }",
+        "require = { posture = \"helthy\" }",
+        "require = { posture = \"Healthy\" }",
         "require = { fresh = \"0s\" }",
         "require = { fresh = \"soon\" }",
         "require = { factors = [] }",

@@ -18,6 +18,8 @@ pub(super) struct Written {
     pub(super) host_patterns: Vec<Word>,
     pub(super) login: Option<Spanned<WrittenLogin>>,
     #[serde(default)]
+    pub(super) level: Vec<WrittenLevel>,
+    #[serde(default)]
     pub(super) operator: Vec<Spanned<WrittenOperator>>,
     #[serde(default)]
     pub(super) target: Vec<Spanned<WrittenTarget>>,
@@ -37,7 +39,33 @@ pub(super) struct WrittenLogin {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenLoginRequire {
-    pub(super) factors: Spanned<Vec<Word>>,
+    pub(super) factors: Option<Spanned<Vec<Word>>>,
+    pub(super) posture: Option<Word>,
+}
+
+/// `[[level]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenLevel {
+    pub(super) name: Word,
+    pub(super) includes: Option<Spanned<Vec<Word>>>,
+    #[serde(default)]
+    pub(super) check: Vec<WrittenCheck>,
+}
+
+/// `[[level.check]]`. What a check must have is known only when it is clear whether it changes a built-in one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenCheck {
+    pub(super) name: Word,
+    pub(super) on: Option<Spanned<Vec<Word>>>,
+    pub(super) table: Option<Word>,
+    pub(super) rows: Option<Word>,
+    pub(super) when: Option<Word>,
+    pub(super) mode: Option<Word>,
+    pub(super) failed: Option<Word>,
+    #[serde(rename = "do")]
+    pub(super) remedy: Option<Word>,
 }
 
 /// `[[operator]]`.

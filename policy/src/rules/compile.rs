@@ -9,6 +9,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::bundle::{BundleError, Place, SourceFile, whole};
+use crate::rules::levels::levels_named;
 use crate::rules::{Nouns, Rules};
 
 /// What a rule may name: things that are looked up in the bundle.
@@ -17,6 +18,8 @@ pub(crate) trait Known {
     fn operator(&self, name: &str) -> bool;
     /// Whether there is such a target.
     fn target(&self, name: &str) -> bool;
+    /// Whether there is such a level of posture.
+    fn level(&self, name: &str) -> bool;
 }
 
 /// The most rules a bundle may hold: each is evaluated for every decision.
@@ -164,6 +167,11 @@ fn one(
             return Err(place.wrong(at, problem, "correct the name or remove the rule"));
         }
     }
+    let text = policy.to_cedar().unwrap_or_default();
+    if let Some(level) = levels_named(&text).into_iter().find(|level| !known.level(level)) {
+        let problem = format_args!("names the level {level:?}, which the bundle does not have");
+        return Err(place.wrong(at, problem, "add [[level]] or correct the name"));
+    }
     Ok(policy.new_id(PolicyId::new(id)))
 }
 
@@ -209,7 +217,7 @@ const DEEPEST: usize = 32;
 
 /// Where a rule is nested so deep, or runs so long, that reading it could exhaust the stack. Brackets and semicolons in
 /// quotes and comments do not count.
-fn too_deep(text: &str) -> Option<usize> {
+pub(crate) fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut began, mut within) = (0_usize, 0_usize, Within::Rule);
     let mut before = b' ';
     for (at, byte) in text.bytes().enumerate() {

@@ -3,41 +3,41 @@
 
 use cedar_policy::{Context, Entities, Entity, Request as Query, RestrictedExpression as Expression};
 
+use crate::case::Case;
 use crate::channel::ChannelKind;
-use crate::facts::Facts;
-use crate::rules::{No, Rules, long, seconds, uid, unaskable};
+use crate::rules::{No, Rules, ask, long, seconds, uid, unaskable};
 
 impl Rules {
     /// Asks for everything the channel needs; the first rule that forbids any of it is the answer.
-    pub(crate) fn guard(&self, facts: &Facts<'_>) -> Result<(), No> {
-        let entities = self.guarded(facts)?;
-        for needed in facts.kind.needs() {
+    pub(crate) fn guard(&self, case: &Case<'_>) -> Result<(), No> {
+        let entities = self.guarded(case)?;
+        for needed in case.kind.needs() {
             let query = Query::new(
-                uid(&self.nouns.operator, facts.operator.as_str()),
+                uid(&self.nouns.operator, case.operator.as_str()),
                 uid(&self.nouns.action, needed.action()),
-                uid(&self.nouns.target, facts.target.name().as_str()),
-                asked(facts)?,
+                uid(&self.nouns.target, case.target.name().as_str()),
+                asked(case)?,
                 Some(&self.guard_schema),
             )
             .map_err(unaskable)?;
-            Self::ask(&query, &self.guards, &entities)?;
+            ask(&query, &self.guards, &entities)?;
         }
         Ok(())
     }
 
-    fn guarded(&self, facts: &Facts<'_>) -> Result<Entities, No> {
+    fn guarded(&self, case: &Case<'_>) -> Result<Entities, No> {
         let operator = Entity::new(
-            uid(&self.nouns.operator, facts.operator.as_str()),
+            uid(&self.nouns.operator, case.operator.as_str()),
             [
-                ("name".to_owned(), text(facts.operator.as_str())),
-                ("tenant".to_owned(), text(facts.tenant.as_str())),
-                ("enabled".to_owned(), Expression::new_bool(facts.enabled)),
+                ("name".to_owned(), text(case.operator.as_str())),
+                ("tenant".to_owned(), text(case.tenant.as_str())),
+                ("enabled".to_owned(), Expression::new_bool(case.enabled)),
             ]
             .into(),
-            facts.roles.iter().map(|role| uid(&self.nouns.role, role.as_str())).collect(),
+            case.roles.iter().map(|role| uid(&self.nouns.role, role.as_str())).collect(),
         )
         .map_err(unaskable)?;
-        let target = facts.target;
+        let target = case.target;
         let mut known = vec![
             ("name".to_owned(), text(target.name().as_str())),
             ("tenant".to_owned(), text(target.tenant().as_str())),
@@ -61,31 +61,31 @@ fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Expression {
     Expression::new_set(values.map(text))
 }
 
-fn asked(facts: &Facts<'_>) -> Result<Context, No> {
-    let (channel, subsystem) = match facts.kind {
+fn asked(case: &Case<'_>) -> Result<Context, No> {
+    let (channel, subsystem) = match case.kind {
         ChannelKind::Shell => ("shell", None),
         ChannelKind::Exec => ("exec", None),
         ChannelKind::Sftp => ("sftp", None),
         ChannelKind::Subsystem(name) => ("subsystem", Some(name.as_str())),
     };
     let mut pairs = vec![
-        ("account", text(facts.account.as_str())),
+        ("account", text(case.account.as_str())),
         ("channel", text(channel)),
-        ("factors", texts(facts.factors.iter().map(|factor| factor.as_str()))),
-        ("assurance", Expression::new_long(long(facts.assurance.into()))),
-        ("approvals", Expression::new_long(long(facts.approvals.into()))),
-        ("source", Expression::new_ip(facts.source.to_string())),
-        ("now", Expression::new_datetime(facts.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
+        ("factors", texts(case.factors.iter().map(|factor| factor.as_str()))),
+        ("assurance", Expression::new_long(long(case.assurance.into()))),
+        ("approvals", Expression::new_long(long(case.approvals.into()))),
+        ("source", Expression::new_ip(case.source.to_string())),
+        ("now", Expression::new_datetime(case.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
     ];
     pairs.extend(subsystem.map(|name| ("subsystem", text(name))));
-    pairs.extend(facts.code_age.map(|age| ("code_age", Expression::new_long(seconds(age)))));
-    pairs.extend(facts.reason.map(|reason| ("reason", text(reason))));
-    pairs.extend(device(facts)?.map(|device| ("device", device)));
+    pairs.extend(case.code_age.map(|age| ("code_age", Expression::new_long(seconds(age)))));
+    pairs.extend(case.reason.map(|reason| ("reason", text(reason))));
+    pairs.extend(device(case)?.map(|device| ("device", device)));
     Context::from_pairs(pairs.into_iter().map(|(key, value)| (key.to_owned(), value))).map_err(unaskable)
 }
 
-fn device(facts: &Facts<'_>) -> Result<Option<Expression>, No> {
-    let Some(device) = &facts.device else { return Ok(None) };
+fn device(case: &Case<'_>) -> Result<Option<Expression>, No> {
+    let Some(device) = &case.device else { return Ok(None) };
     let record = Expression::new_record([
         ("name".to_owned(), text(device.name)),
         ("tenant".to_owned(), text(device.tenant.as_str())),

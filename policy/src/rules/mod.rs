@@ -4,11 +4,12 @@
 mod compile;
 mod grant;
 mod guard;
+mod levels;
 
 use cedar_policy::{Authorizer, Entities, PolicySet, Request as Query, Schema};
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 
-pub(crate) use compile::Known;
+pub(crate) use compile::{Known, too_deep};
 
 /// The rules of one bundle, compiled.
 #[derive(Debug)]
@@ -47,23 +48,22 @@ impl Rules {
     pub(crate) fn special(&self) -> &[String] {
         &self.special
     }
+}
 
-    /// One evaluation. Hands back the ids of the rules that permitted.
-    fn ask(query: &Query, rules: &PolicySet, entities: &Entities) -> Result<Vec<String>, No> {
-        let answer = Authorizer::new().is_authorized(query, rules, entities);
-        let diagnostics = answer.diagnostics();
-        if let Some(cedar_policy::AuthorizationError::PolicyEvaluationError(error)) =
-            diagnostics.errors().next()
-        {
-            return Err(No::Error(error.policy_id().to_string()));
-        }
-        let mut reasons: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
-        reasons.sort();
-        match answer.decision() {
-            cedar_policy::Decision::Allow => Ok(reasons),
-            cedar_policy::Decision::Deny => {
-                Err(No::Forbidden(reasons.into_iter().next().unwrap_or_else(|| "shipped:grant".to_owned())))
-            }
+/// One evaluation. Hands back the ids of the rules that permitted.
+pub(crate) fn ask(query: &Query, rules: &PolicySet, entities: &Entities) -> Result<Vec<String>, No> {
+    let answer = Authorizer::new().is_authorized(query, rules, entities);
+    let diagnostics = answer.diagnostics();
+    if let Some(cedar_policy::AuthorizationError::PolicyEvaluationError(error)) = diagnostics.errors().next()
+    {
+        return Err(No::Error(error.policy_id().to_string()));
+    }
+    let mut reasons: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
+    reasons.sort();
+    match answer.decision() {
+        cedar_policy::Decision::Allow => Ok(reasons),
+        cedar_policy::Decision::Deny => {
+            Err(No::Forbidden(reasons.into_iter().next().unwrap_or_else(|| "shipped:grant".to_owned())))
         }
     }
 }

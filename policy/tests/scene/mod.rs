@@ -11,6 +11,8 @@ use policy::{
     OperatorName, Request, RoleName, SourceFile, TenantName, decide,
 };
 
+pub(crate) mod laptop;
+
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFGX0ClJqFtS6uTaOpbUaZGGOjq+WeBmm8tPQWs6Rr/n";
 

@@ -23,7 +23,8 @@ use crate::control::{Caller, reply::Trouble};
 use crate::store::StoreError;
 
 /// The first line of a configuration that quickstart wrote.
-const MARK: &str = "# quickstart: served with the demo target. Without this line `bartizan quickstart` serves plainly.";
+const MARK: &str =
+    "# quickstart: served with the demo target. Without this line `bartizan quickstart` serves plainly.";
 /// Where it listens when nothing else is said.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2222);
 
@@ -49,7 +50,9 @@ pub enum QuickstartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The person's account cannot be a name on a target.
-    #[error("the account {name} cannot be reached over SSH by name: {why}; run as an account with a plain name")]
+    #[error(
+        "the account {name} cannot be reached over SSH by name: {why}; run as an account with a plain name"
+    )]
     Account {
         /// The account.
         name: String,
@@ -130,7 +133,11 @@ impl Scene {
         let operator = operator_name(caller.name());
         let device = keyfile::in_directory(&dir, "device_key", "device key of this machine")?;
         // One that was made here once stays the person's key.
-        let found = if dir.join("person_key").exists() { None } else { environment.home.as_deref().and_then(keyfile::of_person) };
+        let found = if dir.join("person_key").exists() {
+            None
+        } else {
+            environment.home.as_deref().and_then(keyfile::of_person)
+        };
         let person = match found {
             Some(found) => found,
             None => keyfile::in_directory(&dir, "person_key", operator.as_str())?,
@@ -178,7 +185,8 @@ fn welcome(scene: Option<&Scene>, bastion: &Bastion, bound: &[SocketAddr], envir
         return;
     };
     let dir = &bastion.config.dir;
-    let host_keys: Vec<String> = bastion.keys.host_public().iter().filter_map(|key| key.to_openssh().ok()).collect();
+    let host_keys: Vec<String> =
+        bastion.keys.host_public().iter().filter_map(|key| key.to_openssh().ok()).collect();
     let keys = [scene.device.path.as_path(), scene.person.path.as_path()];
     let files = SshFiles { dir, address: *address, user: &scene.user, keys, host_keys: &host_keys };
     if let Err(why) = files.write() {
@@ -192,7 +200,9 @@ fn welcome(scene: Option<&Scene>, bastion: &Bastion, bound: &[SocketAddr], envir
     } else {
         shown
     };
-    let _ = terminal::out(&format!("bartizan listens on {listens}; in a second terminal:\n\n    ssh -F {shown} demo\n\n"));
+    let _ = terminal::out(&format!(
+        "bartizan listens on {listens}; in a second terminal:\n\n    ssh -F {shown} demo\n\n"
+    ));
 }
 
 /// An account's name as an operator's: what the grammar does not know becomes `-`.

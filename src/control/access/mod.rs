@@ -16,6 +16,9 @@ use crate::bastion::Bastion;
 
 mod question;
 
+/// Two that apply at one instant take turns, so that store, memory and folder end with the same version.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The most files a bundle may have.
 const FILES_MAX: usize = 1000;
 
@@ -81,7 +84,10 @@ impl Folder {
         }
         names.sort();
         if names.is_empty() || names.len() > FILES_MAX {
-            let why = std::io::Error::other(format!("{} files *.toml or *.cedar in it; 1 to {FILES_MAX} make a bundle", names.len()));
+            let why = std::io::Error::other(format!(
+                "{} files *.toml or *.cedar in it; 1 to {FILES_MAX} make a bundle",
+                names.len()
+            ));
             return Err(refuse(why));
         }
         let mut total = 0;
@@ -103,7 +109,8 @@ impl Folder {
         if self.files.is_empty() {
             return Err(AttachError::NotHere(self.folder.clone()).into());
         }
-        let source = |f: &Attached| Ok(SourceFile { name: plain_name(f.name())?, text: f.text()?.to_owned() });
+        let source =
+            |f: &Attached| Ok(SourceFile { name: plain_name(f.name())?, text: f.text()?.to_owned() });
         self.files.iter().map(source).collect()
     }
 }
@@ -141,7 +148,9 @@ impl AccessWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::Apply { from } => json!({ "files": from.files.iter().take(100).map(Attached::name).collect::<Vec<_>>() }),
+            Self::Apply { from } => {
+                json!({ "files": from.files.iter().take(100).map(Attached::name).collect::<Vec<_>>() })
+            }
             _ => json!({}),
         }
     }
@@ -162,11 +171,16 @@ pub(super) async fn run<R: Reply>(
         }
         AccessWord::Apply { from } => {
             let files = from.sources()?;
+            let _turn = ONE_AT_A_TIME.lock().await;
             let version = bastion.access.apply(bastion, files.clone(), caller.name()).await?;
             bastion.live.redecide(bastion).await;
             if let Err(why) = write_copy(&bastion.config.access_dir(), &files) {
                 // The store has the bundle; the folder is for reading only.
-                out.err(&format!("bartizan: {} was not written: {why}\n", bastion.config.access_dir().display())).await?;
+                out.err(&format!(
+                    "bartizan: {} was not written: {why}\n",
+                    bastion.config.access_dir().display()
+                ))
+                .await?;
             }
             out.out(&format!("version {version} is in force\n")).await?;
         }
@@ -245,7 +259,9 @@ mod tests {
     fn a_folder_without_a_bundle_and_one_that_is_not_there_are_refused() {
         let dir = tempfile::tempdir().expect("dir");
         assert!(folder(dir.path()).read().expect_err("empty").to_string().contains("0 files"));
-        assert!(folder(&dir.path().join("x")).read().expect_err("gone").to_string().contains("cannot be read"));
+        assert!(
+            folder(&dir.path().join("x")).read().expect_err("gone").to_string().contains("cannot be read")
+        );
         assert!(folder(dir.path()).sources().is_err());
     }
 
@@ -264,7 +280,8 @@ mod tests {
         let file = |name: &str| SourceFile { name: name.to_owned(), text: "x".to_owned() };
         write_copy(&access, &[file("a.toml"), file("b.toml")]).expect("first");
         write_copy(&access, &[file("c.toml")]).expect("second");
-        let names: Vec<_> = std::fs::read_dir(&access).expect("read").map(|e| e.expect("entry").file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(&access).expect("read").map(|e| e.expect("entry").file_name()).collect();
         assert_eq!(names, ["c.toml"]);
     }
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{
-    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Evidence, Held, Level, OperatorName, Person, Reach,
-    Request, TargetName, TenantName,
+    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Evidence, Explanation, Held, Level,
+    OperatorName, Person, Reach, Request, TargetName, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::bastion::Bastion;
-use crate::control::operator::{Standing, everybody, known};
-use crate::control::report::{Form, List, or_dash, thing};
-use crate::control::reply::{Reply, Trouble};
 use crate::control::Done;
+use crate::control::operator::{Standing, everybody, known};
+use crate::control::reply::{Reply, Trouble};
+use crate::control::report::{Form, List, or_dash, thing};
 use crate::store::{DeviceState, OperatorState};
 
 /// What `explain` is asked.
@@ -77,7 +77,8 @@ pub(super) async fn who_can<R: Reply>(
     let mut rows = List::new(Form::of(json), &["operator", "account", "may", "by grant", "needs"]);
     for one in &reach {
         let (grant, needs) = terms(one);
-        let cells = || vec![one.operator.to_string(), one.account.to_string(), one.kind.to_string(), grant, needs];
+        let cells =
+            || vec![one.operator.to_string(), one.account.to_string(), one.kind.to_string(), grant, needs];
         rows.row(out, one, cells).await?;
     }
     rows.end(out, "nobody").await
@@ -94,10 +95,15 @@ fn terms(reach: &Reach) -> (String, String) {
 }
 
 /// Answers as if the operator had just logged in as `[login]` asks, and exits 1 when the answer is no.
-pub(super) async fn explain<R: Reply>(bastion: &Bastion, asked: &Question, out: &mut R) -> Result<Done, Trouble> {
+pub(super) async fn explain<R: Reply>(
+    bastion: &Bastion,
+    asked: &Question,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     let bundle = bastion.access.bundle();
     let standing = known(bastion, &asked.operator).await?;
-    let person = person(&standing).ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
+    let person = person(&standing)
+        .ok_or_else(|| Trouble::said("the operator's row does not read; run `bartizan check`"))?;
     let device = device(bastion, asked).await?;
     let kind = ChannelKind::parse(&asked.what)?;
     let factors: Vec<Held> =
@@ -121,36 +127,57 @@ pub(super) async fn explain<R: Reply>(bastion: &Bastion, asked: &Question, out: 
         since: None,
     };
     let explanation = policy::explain(&bundle, &request);
-    let (yes, code, answer, told) = match &explanation.decision {
+    say(asked, &request, &explanation, out).await?;
+    Ok(if explanation.decision.is_ok() { Done::Well } else { Done::No })
+}
+
+async fn say<R: Reply>(
+    asked: &Question,
+    request: &Request<'_>,
+    explanation: &Explanation,
+    out: &mut R,
+) -> Result<(), Trouble> {
+    let (code, answer, told) = match &explanation.decision {
         Ok(permit) => {
             let until = permit.ends().map_or_else(String::new, |t| format!(", to be asked again at {t}"));
-            (true, None, format!("yes, by grant {}{until}", permit.grant()), None)
+            (None, format!("yes, by grant {}{until}", permit.grant()), None)
         }
-        Err(denial) => (false, Some(denial.code()), format!("no: {denial}"), Some((denial.told_code(), denial.told()))),
+        Err(denial) => {
+            (Some(denial.code()), format!("no: {denial}"), Some((denial.told_code(), denial.told())))
+        }
     };
-    let held: Vec<String> = factors.iter().map(|h| h.factor.to_string()).collect();
-    let name = device.as_ref().map(|d| d.name.to_string());
+    let held: Vec<String> = request.factors.iter().map(|h| h.factor.to_string()).collect();
+    let device = request.device.map(|d| d.name.to_string());
     let value = json!({
-        "permitted": yes, "code": code, "answer": answer, "operator": asked.operator, "target": asked.target,
-        "account": explanation.account, "kind": kind, "at": now, "considered": explanation.considered,
-        "rules": explanation.rules, "told": told.as_ref().map(|(code, line)| json!({ "code": code, "line": line })),
-        "assumed": { "factors": held, "device": name, "source": request.source, "assurance": 1 },
+        "permitted": explanation.decision.is_ok(), "code": code, "answer": answer, "operator": asked.operator,
+        "target": asked.target, "account": explanation.account, "kind": request.kind, "at": request.now,
+        "considered": explanation.considered, "rules": explanation.rules,
+        "told": told.as_ref().map(|(code, line)| json!({ "code": code, "line": line })),
+        "assumed": { "factors": held, "device": device, "source": request.source, "assurance": request.assurance },
     });
-    let considered: Vec<String> = explanation.considered.iter().map(consideration).collect();
+    let mut considered: Vec<String> = explanation.considered.iter().map(consideration).collect();
+    if considered.is_empty() {
+        considered.push("none names this operator for this target".to_owned());
+    }
+    let assumed = format!(
+        "just logged in with {}, device {}, from {}",
+        held.join(" and "),
+        or_dash(device),
+        request.source
+    );
     let mut lines = vec![
         ("answer", answer),
         ("code", or_dash(code)),
         ("account", or_dash(explanation.account.as_ref())),
-        ("at", now.to_string()),
-        ("grants", if considered.is_empty() { "none names this operator for this target".to_owned() } else { considered.join("\n") }),
+        ("at", request.now.to_string()),
+        ("grants", considered.join("\n")),
         ("rules", explanation.rules.join(", ")),
-        ("assumed", format!("just logged in with {}, device {}, from {}", held.join(" and "), or_dash(name), request.source)),
+        ("assumed", assumed),
     ];
     if let Some((code, line)) = told {
         lines.push(("told", format!("{line} [{code}]")));
     }
-    thing(out, asked.json, &value, lines).await?;
-    Ok(if yes { Done::Well } else { Done::No })
+    thing(out, asked.json, &value, lines).await
 }
 
 fn consideration(one: &policy::Considered) -> String {
@@ -168,9 +195,13 @@ async fn device(bastion: &Bastion, asked: &Question) -> Result<Option<DeviceFact
     let found = match &asked.device {
         Some(name) => {
             let found = all.into_iter().find(|d| d.name == name.as_str());
-            Some(found.ok_or_else(|| Trouble::said(format!("there is no device {name}; see `bartizan device list`")))?)
+            Some(found.ok_or_else(|| {
+                Trouble::said(format!("there is no device {name}; see `bartizan device list`"))
+            })?)
         }
-        None => all.into_iter().find(|d| d.operator == asked.operator.as_str() && d.state == DeviceState::Active),
+        None => {
+            all.into_iter().find(|d| d.operator == asked.operator.as_str() && d.state == DeviceState::Active)
+        }
     };
     let Some(device) = found.filter(|d| d.state == DeviceState::Active) else { return Ok(None) };
     let levels = if device.personal { BTreeSet::new() } else { BTreeSet::from([Level::managed()]) };

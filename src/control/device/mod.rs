@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attached::{AttachError, Attached};
-use super::caller::Caller;
+use super::caller::{Caller, Forbidden};
 use super::operator::{known, one_key};
 use super::report::{Form, List, or_dash, thing};
 use super::reply::{Reply, Trouble};
@@ -149,10 +149,10 @@ pub(super) async fn run<R: Reply>(
         DeviceWord::Approve { name } => approve(bastion, caller, &name, out).await?,
         DeviceWord::List { json } => list(bastion, json, out).await?,
         DeviceWord::Show { name, json } => show(bastion, &find(bastion, &name).await?, json, out).await?,
-        DeviceWord::Lock { name } => turn(bastion, &name, DeviceState::Locked, out).await?,
-        DeviceWord::Unlock { name } => turn(bastion, &name, DeviceState::Active, out).await?,
-        DeviceWord::Lost { name } => turn(bastion, &name, DeviceState::Lost, out).await?,
-        DeviceWord::Retire { name } => turn(bastion, &name, DeviceState::Retired, out).await?,
+        DeviceWord::Lock { name } => turn(bastion, caller, &name, DeviceState::Locked, out).await?,
+        DeviceWord::Unlock { name } => turn(bastion, caller, &name, DeviceState::Active, out).await?,
+        DeviceWord::Lost { name } => turn(bastion, caller, &name, DeviceState::Lost, out).await?,
+        DeviceWord::Retire { name } => turn(bastion, caller, &name, DeviceState::Retired, out).await?,
     }
     Ok(Done::Well)
 }
@@ -209,12 +209,15 @@ async fn approve<R: Reply>(
     out: &mut R,
 ) -> Result<(), Trouble> {
     let device = find(bastion, name).await?;
-    if matches!(caller, Caller::Operator { name, .. } if name.as_str() == device.operator) {
-        return Err(Trouble::said(format!("device {name} is your own; ask another administrator to approve it")));
-    }
+    not_ones_own(caller, &device)?;
     bastion.store.approve_device(name.as_str(), caller.name(), bastion.clock.unix_ms()).await?;
     bastion.live.redecide(bastion).await;
     out.out(&format!("device {name} is active\n")).await
+}
+
+fn not_ones_own(caller: &Caller, device: &Device) -> Result<(), Forbidden> {
+    let own = matches!(caller, Caller::Operator { name, .. } if name.as_str() == device.operator);
+    if own { Err(Forbidden::Oneself) } else { Ok(()) }
 }
 
 async fn find(bastion: &Bastion, name: &DeviceName) -> Result<Device, Trouble> {
@@ -222,7 +225,18 @@ async fn find(bastion: &Bastion, name: &DeviceName) -> Result<Device, Trouble> {
     found.ok_or_else(|| Trouble::said(format!("there is no device {name}; see `bartizan device list`")))
 }
 
-async fn turn<R: Reply>(bastion: &Bastion, name: &DeviceName, to: DeviceState, out: &mut R) -> Result<(), Trouble> {
+async fn turn<R: Reply>(
+    bastion: &Bastion,
+    caller: &Caller,
+    name: &DeviceName,
+    to: DeviceState,
+    out: &mut R,
+) -> Result<(), Trouble> {
+    let device = find(bastion, name).await?;
+    // Locking one's own is no gain; bringing it back would be.
+    if to == DeviceState::Active {
+        not_ones_own(caller, &device)?;
+    }
     let changed = bastion.store.set_device_state(name.as_str(), to, bastion.clock.unix_ms()).await?;
     bastion.live.redecide(bastion).await;
     let already = if changed { "" } else { " already" };

@@ -13,8 +13,8 @@ use super::{known, with_row};
 use crate::bastion::Bastion;
 use crate::control::at;
 use crate::control::attached::{AttachError, Attached};
-use crate::control::report::{Form, List};
 use crate::control::reply::{Reply, Trouble};
+use crate::control::report::{Form, List};
 use crate::store::{NewKey, OperatorKey};
 
 /// RSA keys between these lengths, in bits, are taken.
@@ -111,12 +111,20 @@ pub(super) async fn run<R: Reply>(bastion: &Bastion, word: KeyWord, out: &mut R)
     }
 }
 
-async fn list<R: Reply>(bastion: &Bastion, name: &OperatorName, json: bool, out: &mut R) -> Result<(), Trouble> {
+async fn list<R: Reply>(
+    bastion: &Bastion,
+    name: &OperatorName,
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
     known(bastion, name).await?;
     let mut rows = List::new(Form::of(json), &["fingerprint", "type", "comment", "added"]);
     for key in bastion.store.operator_keys(name.as_str()).await? {
         let kind = key.public_key.split(' ').next().unwrap_or_default().to_owned();
-        rows.row(out, &value(&key), || vec![key.fingerprint.clone(), kind, key.comment.clone(), at(key.added)]).await?;
+        rows.row(out, &value(&key), || {
+            vec![key.fingerprint.clone(), kind, key.comment.clone(), at(key.added)]
+        })
+        .await?;
     }
     rows.end(out, "no keys").await
 }
@@ -154,7 +162,9 @@ pub enum Unfit {
     #[error("there is more than one line in it; give one public key a file")]
     Several,
     /// Something else.
-    #[error("it is no public key of the kind `algorithm base64 comment`; give a file such as ~/.ssh/id_ed25519.pub")]
+    #[error(
+        "it is no public key of the kind `algorithm base64 comment`; give a file such as ~/.ssh/id_ed25519.pub"
+    )]
     NotAKey,
     /// A certificate.
     #[error("it is a certificate; give the public key itself")]
@@ -179,7 +189,8 @@ pub(in crate::control) fn one_key(text: &str) -> Result<Fit, Unfit> {
     }
     let key = PublicKey::from_openssh(line).map_err(|_| Unfit::NotAKey)?;
     match key.key_data() {
-        KeyData::Ed25519(_) | KeyData::Ecdsa(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
+        KeyData::Ed25519(_) | KeyData::Ecdsa(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
+        }
         KeyData::Rsa(rsa) => {
             let bits = rsa.key_size() as usize;
             if !RSA.contains(&bits) {

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use super::attached::{AttachError, Attached};
 use super::caller::{Need, Role};
-use super::report::{Form, List, counted, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, counted, or_dash, thing};
 use super::{Done, at};
 use crate::bastion::Bastion;
 use crate::store::{NewOperator, OperatorState};
 
-pub(super) use key::one_key;
 pub(super) use key::Unfit;
+pub(super) use key::one_key;
 
 /// What can be asked of operators.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -135,14 +135,20 @@ impl OperatorWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::Add { name, roles, tenant } => json!({ "operator": name, "roles": roles, "tenant": tenant }),
+            Self::Add { name, roles, tenant } => {
+                json!({ "operator": name, "roles": roles, "tenant": tenant })
+            }
             Self::Key(word) => word.facts(),
             other => json!({ "operator": other.name() }),
         }
     }
 }
 
-pub(super) async fn run<R: Reply>(bastion: &Bastion, word: OperatorWord, out: &mut R) -> Result<Done, Trouble> {
+pub(super) async fn run<R: Reply>(
+    bastion: &Bastion,
+    word: OperatorWord,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     match word {
         OperatorWord::List { json } => list(bastion, json, out).await?,
         OperatorWord::Show { name, json } => show(bastion, &name, json, out).await?,
@@ -154,12 +160,16 @@ pub(super) async fn run<R: Reply>(bastion: &Bastion, word: OperatorWord, out: &m
             known(bastion, &name).await?;
             if !bastion.store.unlock_totp(name.as_str()).await? {
                 let remedy = format!("`bartizan operator totp {name}` makes one");
-                return Err(Trouble::said(format!("operator {name} has no one-time-code authenticator; {remedy}")));
+                return Err(Trouble::said(format!(
+                    "operator {name} has no one-time-code authenticator; {remedy}"
+                )));
             }
             out.out(&format!("operator {name} unlocked\n")).await?;
         }
         OperatorWord::Key(word) => key::run(bastion, word, out).await?,
-        OperatorWord::Totp { name, secret_file } => totp::run(bastion, &name, secret_file.as_ref(), out).await?,
+        OperatorWord::Totp { name, secret_file } => {
+            totp::run(bastion, &name, secret_file.as_ref(), out).await?
+        }
     }
     Ok(Done::Well)
 }
@@ -180,7 +190,13 @@ pub(super) async fn everybody(bastion: &Bastion) -> Result<Vec<Standing>, Troubl
     let mut all: BTreeMap<String, Standing> = BTreeMap::new();
     for row in bastion.store.operators().await? {
         let source = if row.local { "local" } else { "gone" };
-        let one = Standing { name: row.name.clone(), tenant: row.tenant, roles: row.roles, state: row.state, source };
+        let one = Standing {
+            name: row.name.clone(),
+            tenant: row.tenant,
+            roles: row.roles,
+            state: row.state,
+            source,
+        };
         all.insert(row.name, one);
     }
     for operator in bundle.operators() {
@@ -207,7 +223,8 @@ async fn with_row(bastion: &Bastion, name: &OperatorName) -> Result<Standing, Tr
 }
 
 async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let mut rows = List::new(Form::of(json), &["name", "tenant", "roles", "state", "source", "keys", "codes"]);
+    let mut rows =
+        List::new(Form::of(json), &["name", "tenant", "roles", "state", "source", "keys", "codes"]);
     for one in everybody(bastion).await? {
         let keys = bastion.store.operator_keys(&one.name).await?.len();
         let codes = bastion.store.totp(&one.name).await?.is_some();
@@ -218,14 +235,27 @@ async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<()
         let cells = || {
             let (state, codes) = (one.state.as_str().to_owned(), if codes { "yes" } else { "no" }.to_owned());
             let roles = one.roles.join(",");
-            vec![one.name.clone(), one.tenant.clone(), roles, state, one.source.to_owned(), keys.to_string(), codes]
+            vec![
+                one.name.clone(),
+                one.tenant.clone(),
+                roles,
+                state,
+                one.source.to_owned(),
+                keys.to_string(),
+                codes,
+            ]
         };
         rows.row(out, &value, cells).await?;
     }
     rows.end(out, "no operators").await
 }
 
-async fn show<R: Reply>(bastion: &Bastion, name: &OperatorName, json: bool, out: &mut R) -> Result<(), Trouble> {
+async fn show<R: Reply>(
+    bastion: &Bastion,
+    name: &OperatorName,
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
     let one = known(bastion, name).await?;
     let keys = bastion.store.operator_keys(name.as_str()).await?;
     let totp = bastion.store.totp(name.as_str()).await?;
@@ -256,7 +286,10 @@ async fn show<R: Reply>(bastion: &Bastion, name: &OperatorName, json: bool, out:
         ("roles", one.roles.join(", ")),
         ("state", one.state.as_str().to_owned()),
         ("source", one.source.to_owned()),
-        ("keys", keys.iter().map(|k| format!("{} {}", k.fingerprint, k.comment)).collect::<Vec<_>>().join("\n")),
+        (
+            "keys",
+            keys.iter().map(|k| format!("{} {}", k.fingerprint, k.comment)).collect::<Vec<_>>().join("\n"),
+        ),
         ("codes", or_dash(locked)),
         ("devices", devices.join("\n")),
     ];

@@ -20,7 +20,9 @@ pub(super) async fn run<R: Reply>(
     out: &mut R,
 ) -> Result<(), Trouble> {
     if with_row(bastion, name).await?.state == OperatorState::Revoked {
-        return Err(Trouble::said(format!("operator {name} is revoked, which is final; make a new one under another name")));
+        return Err(Trouble::said(format!(
+            "operator {name} is revoked, which is final; make a new one under another name"
+        )));
     }
     let seed = match given {
         Some(file) => Seed::from_base32(file.text()?)?,
@@ -33,7 +35,8 @@ pub(super) async fn run<R: Reply>(
     out.out(&uri).await?;
     out.out("\n").await?;
     if out.shape().terminal {
-        let picture = qr(&uri).ok_or_else(|| Trouble::said("the address is too long for a QR code; use the text"))?;
+        let picture =
+            qr(&uri).ok_or_else(|| Trouble::said("the address is too long for a QR code; use the text"))?;
         out.out(&picture).await?;
         out.out("\nScan it with an authenticator app now: it is not shown again.\n").await?;
     }

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use avt::observer::Transcript;
 use data_encoding::BASE64;
 use ledger::recording::{Frame, Stream};
 use serde_json::json;
 
-use super::Material;
 use super::reel::{Reel, size_of};
-use super::screen::{Screen, USUAL, Utf8};
+use super::screen::{USUAL, Utf8};
+use super::{Material, script};
 use crate::control::clean;
 use crate::control::reply::{Reply, Trouble};
 
@@ -31,7 +30,11 @@ pub enum Format {
 }
 
 /// Says the whole recording in `format`.
-pub(super) async fn export<R: Reply>(material: &Material, format: Format, out: &mut R) -> Result<(), Trouble> {
+pub(super) async fn export<R: Reply>(
+    material: &Material,
+    format: Format,
+    out: &mut R,
+) -> Result<(), Trouble> {
     match format {
         Format::Text => text(material, out).await,
         Format::Jsonl => jsonl(material, out).await,
@@ -42,45 +45,13 @@ pub(super) async fn export<R: Reply>(material: &Material, format: Format, out: &
 
 /// The lines of a terminal as they left the screen; without a terminal the bytes as text.
 pub(super) async fn text<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble> {
-    let mut reel = material.reel();
-    let mut screen = Screen::new().ok_or_else(|| Trouble::said("no terminal can be replayed here"))?;
-    let mut transcript = Transcript::new();
-    let (mut plain, mut errors) = (Utf8::default(), Utf8::default());
-    let (mut terminal, mut open_line) = (false, false);
-    while let Some(next) = reel.next().await {
-        let (_, frame) = next?;
-        if let Some((columns, rows)) = size_of(&frame) {
-            terminal = true;
-            let lines = screen.resize_with(columns, rows, &mut transcript);
-            say_lines(out, &lines).await?;
-            continue;
-        }
-        let decoder = match frame.stream {
-            Stream::Output => &mut plain,
-            Stream::Stderr => &mut errors,
-            _ => continue,
-        };
-        let text = decoder.text(&frame.payload);
-        if terminal {
-            let lines = screen.terminal_mut().feed_with(text.as_str(), &mut transcript);
-            say_lines(out, &lines).await?;
-        } else if !text.is_empty() {
-            open_line = !text.ends_with('\n');
-            out.out(&clean::lines(&text.replace("\r\n", "\n"))).await?;
-        }
+    let (give, mut pieces) = tokio::sync::mpsc::channel(4);
+    let (path, key) = (material.path.clone(), material.key.clone());
+    let writing = tokio::task::spawn_blocking(move || script::write(&path, &key, &give));
+    while let Some(piece) = pieces.recv().await {
+        out.out(&piece?).await?;
     }
-    if terminal {
-        let lines = transcript.finish(screen.terminal());
-        return say_lines(out, &lines).await;
-    }
-    if open_line { out.out("\n").await } else { Ok(()) }
-}
-
-async fn say_lines<R: Reply>(out: &mut R, lines: &[String]) -> Result<(), Trouble> {
-    for line in lines {
-        out.out(&format!("{}\n", clean::line(line))).await?;
-    }
-    Ok(())
+    Ok(writing.await?)
 }
 
 async fn jsonl<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble> {
@@ -99,17 +70,17 @@ async fn jsonl<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble
 
 /// A frame's text where it is UTF-8 and its base64 where it is not, so that no byte is lost.
 fn frame_json(at: Duration, frame: &Frame) -> serde_json::Value {
-    let mut value = json!({
+    let (form, content) = match std::str::from_utf8(&frame.payload) {
+        Ok(text) => ("text", json!(text)),
+        Err(_) => ("base64", json!(BASE64.encode(&frame.payload))),
+    };
+    json!({
         "seq": frame.seq,
         "at": at.as_secs_f64(),
         "time": jiff::Timestamp::from_nanosecond(i128::from(frame.stamp.wall_ns)).ok(),
         "stream": frame.stream.name(),
-    });
-    match std::str::from_utf8(&frame.payload) {
-        Ok(text) => value["text"] = json!(text),
-        Err(_) => value["base64"] = json!(BASE64.encode(&frame.payload)),
-    }
-    value
+        form: content,
+    })
 }
 
 async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> Result<(), Trouble> {

@@ -5,6 +5,7 @@ mod export;
 mod play;
 mod reel;
 mod screen;
+mod script;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Done;
-use super::report::{Form, List, counted, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, counted, or_dash, thing};
 use crate::bastion::Bastion;
 use crate::ids::RecordingId;
 use crate::store::{Recording, RecordingFilter};
@@ -93,7 +94,8 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text).ok_or_else(|| "write a whole number and ms, s, m or h, such as 2s".to_owned())
+    crate::config::duration(text)
+        .ok_or_else(|| "write a whole number and ms, s, m or h, such as 2s".to_owned())
 }
 
 impl RecordingWord {
@@ -107,10 +109,9 @@ impl RecordingWord {
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::Show { id, .. } | Self::Play { id, .. } => json!({ "recording": id }),
-            Self::Export { id, format, .. } => json!({ "recording": id, "format": format }),
-            Self::Verify { id, .. } => json!({ "recording": id }),
-            Self::List { .. } => json!({}),
+            Self::Play { id, .. } => json!({ "recording": named(id) }),
+            Self::Export { id, format, .. } => json!({ "recording": named(id), "format": format }),
+            Self::List { .. } | Self::Show { .. } | Self::Verify { .. } => json!({}),
         }
     }
 
@@ -124,6 +125,11 @@ impl RecordingWord {
     pub(super) fn listens(&self) -> bool {
         matches!(self, Self::Play { .. })
     }
+}
+
+/// An id as it was given, which may be anything: cut to what an entry of the log has room for.
+fn named(id: &str) -> String {
+    id.chars().take(64).collect()
 }
 
 /// A recording that may be read: its file and its key.
@@ -143,7 +149,9 @@ impl Material {
         let header = Reader::open(&path, None)?.header().clone();
         if header.recording != id.as_str() {
             let found = &header.recording;
-            return Err(Trouble::said(format!("the file of {id} holds {found}: files were swapped; run `bartizan recording verify`")));
+            return Err(Trouble::said(format!(
+                "the file of {id} holds {found}: files were swapped; run `bartizan recording verify`"
+            )));
         }
         let key = bastion.keys.open_recording_key(id.as_str(), &header.envelope)?;
         Ok(Self { id, header, path, key })
@@ -163,7 +171,11 @@ async fn row(bastion: &Bastion, id: &str) -> Result<Recording, Trouble> {
     bastion.store.recording(id.as_str()).await?.ok_or_else(|| no_such(id.as_str()))
 }
 
-pub(super) async fn run<R: Reply>(bastion: &Bastion, word: RecordingWord, out: &mut R) -> Result<Done, Trouble> {
+pub(super) async fn run<R: Reply>(
+    bastion: &Bastion,
+    word: RecordingWord,
+    out: &mut R,
+) -> Result<Done, Trouble> {
     match word {
         RecordingWord::List { operator, target, session, limit, json } => {
             let filter = RecordingFilter {
@@ -196,7 +208,8 @@ pub(super) async fn list<R: Reply>(
     json: bool,
     out: &mut R,
 ) -> Result<(), Trouble> {
-    let columns = &["id", "started", "operator", "account", "target", "kind", "state", "outcome", "bytes", "command"];
+    let columns =
+        &["id", "started", "operator", "account", "target", "kind", "state", "outcome", "bytes", "command"];
     let mut rows = List::new(Form::of(json), columns);
     for recording in bastion.store.recordings(filter).await? {
         let row = || {
@@ -282,7 +295,9 @@ mod tests {
     #[test]
     fn only_recordings_are_found_in_the_folder() {
         let dir = tempfile::tempdir().expect("dir");
-        for name in ["r-01JD37F2K00000000000000000.rec", "r-01JD37F2K00000000000000000.tmp", "x.rec", "r-.rec"] {
+        for name in
+            ["r-01JD37F2K00000000000000000.rec", "r-01JD37F2K00000000000000000.tmp", "x.rec", "r-.rec"]
+        {
             std::fs::write(dir.path().join(name), "").expect("write");
         }
         assert_eq!(in_folder(dir.path()).expect("read").len(), 1);

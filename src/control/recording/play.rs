@@ -1,9 +1,10 @@
 //! A recording shown as it happened: at its pace on a terminal, as plain text elsewhere.
 //! It never passes a recorded byte on: what the reader sees is painted from cells (`screen.rs`).
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ledger::recording::Stream;
+use ledger::recording::{Frame, Stream};
 use tokio::time::Instant;
 
 use super::reel::{Reel, size_of};
@@ -16,7 +17,7 @@ const FRAME: Duration = Duration::from_millis(33);
 /// How far an arrow key goes.
 const SKIP: Duration = Duration::from_secs(5);
 /// Speeds a key may reach.
-const SPEEDS: (f64, f64) = (0.125, 64.0);
+const SPEEDS: (f64, f64) = (0.01, 1000.0);
 
 /// How fast.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,8 @@ pub(super) async fn play<R: Reply>(material: &Material, pace: Pace, out: &mut R)
     out.out(screen::LEAVE).await?;
     shown?;
     // The last screen stays readable after the replay.
-    for line in player.screen.text() {
+    let last = locked(&player.screen).text();
+    for line in last {
         // A terminal that passes keys on does not turn LF into a new line.
         out.out(&format!("{line}\r\n")).await?;
     }
@@ -73,7 +75,7 @@ const HASTE: u32 = 256;
 struct Player<'a> {
     material: &'a Material,
     reel: Reel,
-    screen: Screen,
+    screen: Arc<Mutex<Screen>>,
     painter: Painter,
     pace: Pace,
     paused: bool,
@@ -92,7 +94,7 @@ impl<'a> Player<'a> {
         Ok(Self {
             material,
             reel: material.reel(),
-            screen,
+            screen: Arc::new(Mutex::new(screen)),
             painter: Painter::default(),
             pace,
             paused: false,
@@ -121,13 +123,22 @@ impl<'a> Player<'a> {
                 Waited::Quit => break,
             }
             (self.at, self.last) = (due, when);
-            if let Some(size) = size_of(&frame) {
-                self.screen.resize(size);
-            } else if matches!(frame.stream, Stream::Output | Stream::Stderr) {
-                self.screen.show(&frame.payload);
-            }
+            self.show(frame).await?;
         }
         self.paint(out).await
+    }
+
+    /// Puts a frame on the screen. A few hostile bytes can be much work, so it is done where others do not wait for it.
+    async fn show(&mut self, frame: Frame) -> Result<(), Trouble> {
+        let screen = self.screen.clone();
+        let showing = tokio::task::spawn_blocking(move || {
+            if let Some(size) = size_of(&frame) {
+                locked(&screen).resize(size);
+            } else if matches!(frame.stream, Stream::Output | Stream::Stderr) {
+                locked(&screen).show(&frame.payload);
+            }
+        });
+        Ok(showing.await?)
     }
 
     /// Lets the time until `due` pass, and listens.
@@ -145,7 +156,8 @@ impl<'a> Player<'a> {
             }
             let began = Instant::now();
             // Short enough that the clock in the last row goes on.
-            let pause = if self.paused { Duration::from_secs(3600) } else { left.min(Duration::from_secs(1)) };
+            let pause =
+                if self.paused { Duration::from_secs(3600) } else { left.min(Duration::from_secs(1)) };
             let heard = self.listen(pause, out).await?;
             if heard != Waited::Due {
                 return Ok(heard);
@@ -188,7 +200,7 @@ impl<'a> Player<'a> {
     fn rewind(&mut self, seek: Duration) {
         self.reel = self.material.reel();
         if let Some(screen) = Screen::new() {
-            self.screen = screen;
+            self.screen = Arc::new(Mutex::new(screen));
         }
         (self.at, self.last, self.seek) = (Duration::ZERO, Duration::ZERO, seek);
     }
@@ -207,10 +219,14 @@ impl<'a> Player<'a> {
             seconds % 60,
             self.pace.speed,
         );
-        let painted = self.painter.paint(&self.screen, columns, rows, &status);
+        let painted = self.painter.paint(&locked(&self.screen), columns, rows, &status);
         self.painted = Some(Instant::now());
         out.out(&painted).await
     }
+}
+
+fn locked(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn or(given: u16, usual: u16) -> u16 {

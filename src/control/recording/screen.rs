@@ -51,6 +51,16 @@ impl Utf8 {
     }
 }
 
+/// Text in pieces so small that what one of them can swell to (a few bytes repeat a character 65,535 times) stays small.
+pub(super) fn piecemeal(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, after) = rest.split_at_checked(rest.floor_char_boundary(256))?;
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// The replayed terminal.
 pub(super) struct Screen {
     terminal: Terminal,
@@ -82,7 +92,11 @@ impl Screen {
     }
 
     /// As [`Self::resize`], watched.
-    pub(super) fn resize_with<O: Observer>(&mut self, columns: usize, rows: usize, watch: O) -> O::Output {
+    pub(super) fn resize_with<O: Observer>(
+        &mut self,
+        (columns, rows): (usize, usize),
+        watch: O,
+    ) -> O::Output {
         self.terminal.resize_with(columns.clamp(1, LARGEST.0), rows.clamp(1, LARGEST.1), watch)
     }
 
@@ -156,7 +170,9 @@ impl Painter {
             status.clone_into(&mut self.status);
         }
         let cursor = terminal.cursor();
-        if let Some((column, row)) = cursor.position().filter(|(c, r)| *c < usize::from(columns) && *r >= skip) {
+        if let Some((column, row)) =
+            cursor.position().filter(|(c, r)| *c < usize::from(columns) && *r >= skip)
+        {
             let _ = write!(out, "\x1b[{};{}H\x1b[?25h", row - skip + 1, column + 1);
         }
         out
@@ -257,9 +273,21 @@ mod tests {
     #[test]
     fn no_title_clipboard_mode_or_link_comes_through() {
         for hostile in [
-            "\x1b]0;title\x07", "\x1b]52;c;aGk=\x07", "\x1b]8;;http://x\x07y\x1b]8;;\x07", "\x1bP$qm\x1b\\",
-            "\x1b[?2004h", "\x1b[?1000h", "\u{9b}2J", "\u{9d}0;t\u{9c}", "\x1b[21t", "\x1bc", "\x1b[5n", "\x1b^pm\x1b\\",
-            "\x1b_apc\x1b\\", "a\u{202e}b", "\x0e\x0f\x05\x07",
+            "\x1b]0;title\x07",
+            "\x1b]52;c;aGk=\x07",
+            "\x1b]8;;http://x\x07y\x1b]8;;\x07",
+            "\x1bP$qm\x1b\\",
+            "\x1b[?2004h",
+            "\x1b[?1000h",
+            "\u{9b}2J",
+            "\u{9d}0;t\u{9c}",
+            "\x1b[21t",
+            "\x1bc",
+            "\x1b[5n",
+            "\x1b^pm\x1b\\",
+            "\x1b_apc\x1b\\",
+            "a\u{202e}b",
+            "\x0e\x0f\x05\x07",
         ] {
             let out = painted(hostile.as_bytes());
             assert!(only_ours(&out), "{hostile:?} -> {out:?}");

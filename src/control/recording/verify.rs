@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::{in_folder, no_such};
 use crate::bastion::Bastion;
 use crate::control::Done;
-use crate::control::report::{Form, List, counted};
 use crate::control::reply::{Reply, Trouble, unless_gone};
+use crate::control::report::{Form, List, counted};
 use crate::ids::RecordingId;
 use crate::store::RecordingState;
 
@@ -42,7 +42,18 @@ struct Finding {
 impl Finding {
     fn broken(id: &RecordingId, why: String) -> Self {
         let id = id.to_string();
-        Self { id, ok: false, state: "broken", frames: 0, bytes: 0, proven: 0, ignored: 0, frame: None, offset: None, why: Some(why) }
+        Self {
+            id,
+            ok: false,
+            state: "broken",
+            frames: 0,
+            bytes: 0,
+            proven: 0,
+            ignored: 0,
+            frame: None,
+            offset: None,
+            why: Some(why),
+        }
     }
 }
 
@@ -58,11 +69,13 @@ pub(super) async fn verify<R: Reply>(
         Some(text) => vec![RecordingId::parse(text).ok_or_else(|| no_such(text))?],
         None => known(bastion, &evidence)?,
     };
-    if id.is_some() && ids.iter().all(|id| evidence.of(id.as_str()).is_none() && !path(bastion, id).exists()) {
+    if id.is_some() && ids.iter().all(|id| evidence.of(id.as_str()).is_none() && !path(bastion, id).exists())
+    {
         return Err(no_such(id.unwrap_or_default()));
     }
     let mut totals = (0_u64, 0_u64, 0_u64, 0_u64);
-    let mut rows = List::new(Form::of(json), &["id", "state", "frames", "bytes", "proven", "ignored", "broken"]);
+    let mut rows =
+        List::new(Form::of(json), &["id", "state", "frames", "bytes", "proven", "ignored", "broken"]);
     let mut broken = 0_u64;
     for id in &ids {
         let found = unless_gone(out, examine(bastion, id, evidence.of(id.as_str()))).await??;
@@ -86,7 +99,11 @@ pub(super) async fn verify<R: Reply>(
     }
     if !json {
         let (recordings, frames) = (counted(totals.0, "recording"), counted(totals.1, "frame"));
-        let ignored = if totals.3 > 0 { format!(", {} ignored after crashes", counted(totals.3, "byte")) } else { String::new() };
+        let ignored = if totals.3 > 0 {
+            format!(", {} ignored after crashes", counted(totals.3, "byte"))
+        } else {
+            String::new()
+        };
         out.out(&format!("ok: {recordings}, {frames}, {}{ignored}\n", counted(totals.2, "byte"))).await?;
     }
     Ok(Done::Well)
@@ -94,7 +111,8 @@ pub(super) async fn verify<R: Reply>(
 
 fn cells(found: &Finding) -> Vec<String> {
     let why = found.why.clone().unwrap_or_default();
-    let [frames, bytes, proven, ignored] = [found.frames, found.bytes, found.proven, found.ignored].map(|n| n.to_string());
+    let [frames, bytes, proven, ignored] =
+        [found.frames, found.bytes, found.proven, found.ignored].map(|n| n.to_string());
     vec![found.id.clone(), found.state.to_owned(), frames, bytes, proven, ignored, why]
 }
 
@@ -103,14 +121,17 @@ async fn evidence(bastion: &Bastion) -> Result<Evidence, Trouble> {
     let (dir, key) = (bastion.audit.log_dir().to_owned(), crate::control::audit::key(bastion)?);
     blocking(move || {
         let mut evidence = Evidence::new();
-        log::verify(&dir, &key, &[], |entry| evidence.take(entry.seq, &entry.event))
-            .map_err(|why| Trouble::said(format!("the audit log does not verify, so it vouches for nothing: {why}")))?;
+        log::verify(&dir, &key, &[], |entry| evidence.take(entry.seq, &entry.event)).map_err(|why| {
+            Trouble::said(format!("the audit log does not verify, so it vouches for nothing: {why}"))
+        })?;
         Ok(evidence)
     })
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
     tokio::task::spawn_blocking(work).await.map_err(Trouble::from)?
 }
 
@@ -178,8 +199,18 @@ fn judge(id: &RecordingId, verified: &Verified, ended: Option<End>, running: boo
         (State::Sealed | State::Recovered, Some(End::Sealed(_))) => "sealed",
         (State::Sealed | State::Recovered, Some(End::Recovered(..))) => "recovered",
         _ if running => "running",
-        (State::Ended, _) => return Finding { why: Some("it is ended, and the audit log does not know of it".to_owned()), ..found },
-        _ => return Finding { why: Some("it has no end, and the audit log knows of none".to_owned()), ..found },
+        (State::Ended, _) => {
+            return Finding {
+                why: Some("it is ended, and the audit log does not know of it".to_owned()),
+                ..found
+            };
+        }
+        _ => {
+            return Finding {
+                why: Some("it has no end, and the audit log knows of none".to_owned()),
+                ..found
+            };
+        }
     };
     Finding { ok: true, state, why: None, ..found }
 }

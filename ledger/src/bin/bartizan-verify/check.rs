@@ -180,7 +180,11 @@ fn key_of(dir: &Path, trust: &Trust, found: &mut LogFound) -> Result<VerifierKey
     let (key, from) = match &trust.key {
         Some(key) => (key.clone(), "given"),
         None => {
-            let text = small_file(&dir.join("public")).map_err(|error| error.to_string())?;
+            let path = dir.join("public");
+            if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+                return Err("the log's `public` is not a regular file; give the key with --key".to_owned());
+            }
+            let text = small_file(&path).map_err(|error| error.to_string())?;
             (
                 text.parse()
                     .map_err(|why| format!("the log's file `public`: {why}; give the key with --key"))?,

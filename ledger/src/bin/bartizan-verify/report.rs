@@ -134,6 +134,10 @@ impl RecordingFound {
                 self.ignored,
                 counted(self.proven, "frame")
             ),
+            "ended" => format!(
+                "{id}: ended, but no log says that it was sealed: {size}; the log vouches for {}",
+                counted(self.proven, "frame")
+            ),
             state => format!("{id}: {state}: {size}"),
         }
     }

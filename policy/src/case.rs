@@ -1,4 +1,4 @@
-//! What is known when a channel is decided, in the form that rules see, and what it would be if a condition were met.
+//! One request against one target and account, in the form that rules see, and what it would be if a condition were met.
 //! Never permits: a changed copy only serves to say what is missing.
 
 use std::collections::BTreeSet;
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 
 use crate::channel::ChannelKind;
 use crate::denial::Missing;
-use crate::factor::{DeviceFacts, Evidence, Factor, Held, Level};
-use crate::names::{AccountName, OperatorName, RoleName, TenantName};
+use crate::factor::{DeviceFacts, Evidence, Factor, Held};
+use crate::names::{AccountName, Level, OperatorName, RoleName, TenantName};
 use crate::{Bundle, Grant, Request, Target};
 
-/// The facts of one request against one target and account.
+/// What is known of one request against one target and account.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct Case<'a> {
     pub(crate) operator: &'a OperatorName,
     pub(crate) roles: &'a BTreeSet<RoleName>,
     pub(crate) tenant: &'a TenantName,
@@ -46,7 +46,7 @@ pub(crate) struct DeviceView<'a> {
     pub(crate) levels: BTreeSet<Level>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Case<'a> {
     pub(crate) fn of(
         request: &Request<'a>,
         roles: &'a BTreeSet<RoleName>,
@@ -85,6 +85,11 @@ impl<'a> Facts<'a> {
         bundle.login().factors().union(grant.require().factors()).copied().collect()
     }
 
+    /// The levels that the device must be at for a channel by this grant.
+    pub(crate) fn needed_levels(bundle: &Bundle, grant: &Grant) -> BTreeSet<Level> {
+        bundle.login().posture().into_iter().chain(grant.require().posture()).cloned().collect()
+    }
+
     /// The conditions of this grant that are not met.
     pub(crate) fn missing(&self, bundle: &Bundle, grant: &Grant) -> BTreeSet<Missing> {
         let require = grant.require();
@@ -100,9 +105,15 @@ impl<'a> Facts<'a> {
                 missing.insert(Missing::Factor(factor));
             }
         }
-        if let Some(level) = require.posture().filter(|level| !self.at_level(level)) {
-            missing.insert(Missing::Posture(level.clone()));
-        }
+        let levels = Self::needed_levels(bundle, grant);
+        let lacked: BTreeSet<&Level> = levels.iter().filter(|level| !self.at_level(level)).collect();
+        // Who is told of a level is not told of those that it includes.
+        let within = |level: &Level| {
+            lacked.iter().any(|other| *other != level && bundle.posture().included(other).contains(level))
+        };
+        missing.extend(
+            lacked.iter().filter(|level| !within(level)).map(|level| Missing::Posture((*level).clone())),
+        );
         if self.assurance < require.assurance() {
             missing.insert(Missing::Assurance(require.assurance()));
         }
@@ -152,16 +163,16 @@ impl<'a> Facts<'a> {
         [grant.until(), hours, self.session_end(grant)].into_iter().flatten().min()
     }
 
-    /// The facts as they would be if these conditions were met.
-    pub(crate) fn with(&self, given: &BTreeSet<Missing>) -> Self {
-        let mut facts = self.clone();
+    /// The case as it would be if these conditions were met.
+    pub(crate) fn with(&self, bundle: &Bundle, given: &BTreeSet<Missing>) -> Self {
+        let mut case = self.clone();
         for condition in given {
-            facts.give(condition);
+            case.give(bundle, condition);
         }
-        facts
+        case
     }
 
-    fn give(&mut self, condition: &Missing) {
+    fn give(&mut self, bundle: &Bundle, condition: &Missing) {
         match condition {
             Missing::FreshCode => {
                 self.factors.insert(Factor::Code);
@@ -177,7 +188,7 @@ impl<'a> Facts<'a> {
                 let tenant = self.tenant;
                 let bare =
                     || DeviceView { name: "", tenant, evidence: Evidence::Key, levels: BTreeSet::new() };
-                self.device.get_or_insert_with(bare).levels.insert(level.clone());
+                self.device.get_or_insert_with(bare).levels.extend(bundle.posture().included(level));
             }
             Missing::Assurance(level) => self.assurance = self.assurance.max(*level),
             Missing::Approval(count) => self.approvals = self.approvals.max(*count),
@@ -189,7 +200,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Everything the operator could still add, for rules that demand what no grant does.
-    pub(crate) fn could_add(&self) -> Vec<Missing> {
+    pub(crate) fn could_add(&self, bundle: &Bundle) -> Vec<Missing> {
         let mut all = Vec::new();
         if self.code_age != Some(Duration::ZERO) {
             all.push(Missing::FreshCode);
@@ -199,7 +210,10 @@ impl<'a> Facts<'a> {
         }
         let proofs = [Factor::Key, Factor::Password, Factor::Presence];
         all.extend(proofs.into_iter().filter(|factor| !self.factors.contains(factor)).map(Missing::Factor));
-        all.extend(Level::all().filter(|level| !self.at_level(level)).map(Missing::Posture));
+        // Those that include least come first: what comes late is the first to be found needless.
+        let mut levels: Vec<&Level> = bundle.levels().filter(|level| !self.at_level(level)).collect();
+        levels.sort_by_key(|level| bundle.posture().included(level).len());
+        all.extend(levels.into_iter().cloned().map(Missing::Posture));
         all.extend((1..=3).filter(|level| *level > self.assurance).map(Missing::Assurance));
         all.extend((1..=3).filter(|count| *count > self.approvals).map(Missing::Approval));
         all
