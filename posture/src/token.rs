@@ -113,15 +113,15 @@ impl Token {
     }
 }
 
-/// The grammar of names in the inventory: `[a-z0-9][a-z0-9._-]{0,63}`.
-fn is_name(name: &str) -> bool {
+/// Whether it is a name by the grammar of the inventory: `[a-z0-9][a-z0-9._-]{0,63}`.
+pub fn is_name(name: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let first = name.bytes().next().is_some_and(lower);
     first && name.len() <= 64 && name.bytes().all(|byte| lower(byte) || b"._-".contains(&byte))
 }
 
-/// A host name or an address, with nothing that `ssh_config` would read as more: no blank, quote, `%` or pattern.
-fn is_host(host: &str) -> bool {
+/// Whether it is a host name or an address, with nothing that `ssh_config` would read as more: no blank, quote, `%` or pattern.
+pub fn is_host(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     (1..=253).contains(&host.len()) && !host.starts_with('-') && host.bytes().all(plain)
 }

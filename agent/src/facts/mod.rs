@@ -1,0 +1,181 @@
+//! The device's facts, collected in the background so that a login never waits for them, and never older than five minutes.
+//! It never judges a fact, and never sends one that the configuration does not name.
+
+mod command;
+mod disk;
+mod firewall;
+mod os;
+mod osquery;
+mod patches;
+mod processes;
+mod screenlock;
+mod secureboot;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use posture::certificate::OLDEST_FACTS;
+use posture::report::{Facts, Source, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::files::{self, FileError};
+
+/// How often facts are collected: a fresh set is there before the old one is too old.
+pub(crate) const EVERY: Duration = Duration::from_secs(4 * 60);
+/// The largest file of facts.
+const LARGEST_FILE: u64 = posture::report::LARGEST as u64;
+
+/// Facts, and where and when they are from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Unix seconds.
+    pub collected_at: u64,
+    /// Where they are from.
+    pub source: Source,
+    /// Only those that the configuration names.
+    pub facts: Facts,
+}
+
+/// Why there are no facts. A collector that finds nothing is not among them: its table is left out.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The file that stands for the collectors cannot be read.
+    #[error("facts_from: {0}")]
+    File(#[from] FileError),
+    /// Or is no file of facts.
+    #[error("facts_from: {} is not the JSON of facts: {why}; write it as `bartizan-agent show` does", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: serde_json::Error,
+    },
+}
+
+/// Collects.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    wanted: BTreeSet<Table>,
+    processes: Vec<String>,
+    from: Option<PathBuf>,
+    root: PathBuf,
+    patches: patches::Cache,
+}
+
+impl Collector {
+    /// For what this configuration names.
+    pub(crate) fn new(dir: &Path, config: &Config) -> Self {
+        Self {
+            wanted: config.facts.clone(),
+            processes: config.processes.clone(),
+            from: config.facts_from.as_ref().map(|path| dir.join(path)),
+            root: PathBuf::from("/"),
+            patches: patches::Cache::default(),
+        }
+    }
+
+    /// Collects now (Unix seconds). Every command it runs is bounded in time and output.
+    pub(crate) async fn collect(&self, now: u64) -> Result<Snapshot, FactsError> {
+        if let Some(path) = &self.from {
+            let text = files::read_text(path, LARGEST_FILE)?;
+            let form = |why| FactsError::Form { path: path.clone(), why };
+            let facts: Facts = serde_json::from_str(&text).map_err(form)?;
+            return Ok(Snapshot { collected_at: now, source: Source::File, facts: facts.only(&self.wanted) });
+        }
+        let mut facts = self.own(now).await;
+        let theirs = osquery::collect(&self.wanted, &self.processes).await;
+        let source = if theirs.is_some() { Source::Osquery } else { Source::Own };
+        if let Some(theirs) = theirs {
+            facts.os_version = theirs.os_version.or(facts.os_version);
+            facts.disk_encryption = theirs.disk_encryption.or(facts.disk_encryption);
+            facts.secureboot = theirs.secureboot.or(facts.secureboot);
+            facts.processes = theirs.processes.or(facts.processes);
+        }
+        Ok(Snapshot { collected_at: now, source, facts: facts.only(&self.wanted) })
+    }
+
+    async fn own(&self, now: u64) -> Facts {
+        let root = self.root.as_path();
+        let wants = |table| self.wanted.contains(&table);
+        let mut facts = Facts::default();
+        if wants(Table::OsVersion) {
+            facts.os_version = os::collect(root);
+        }
+        if wants(Table::DiskEncryption) {
+            facts.disk_encryption = disk::collect(root);
+        }
+        if wants(Table::Secureboot) {
+            facts.secureboot = secureboot::collect(root);
+        }
+        if wants(Table::Screenlock) {
+            facts.screenlock = screenlock::collect(root).await;
+        }
+        if wants(Table::Firewall) {
+            facts.firewall = firewall::collect(root).await;
+        }
+        if wants(Table::Patches) {
+            facts.patches = self.patches.collect(root, now).await;
+        }
+        if wants(Table::Processes) {
+            facts.processes = processes::collect(root, &self.processes);
+        }
+        facts
+    }
+}
+
+/// The latest facts, shared between the background and the logins.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    collector: Collector,
+    latest: Mutex<Option<Snapshot>>,
+    collecting: tokio::sync::Mutex<()>,
+}
+
+impl Watch {
+    pub(crate) fn new(collector: Collector) -> Self {
+        Self { collector, latest: Mutex::new(None), collecting: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Facts that are not too old at this time (Unix seconds): the latest, or after a sleep of the machine new ones.
+    pub(crate) async fn fresh(&self, now: u64) -> Result<Snapshot, FactsError> {
+        if let Some(latest) = self.latest(now) {
+            return Ok(latest);
+        }
+        let _turn = self.collecting.lock().await;
+        // Whoever had the turn before may have brought them.
+        match self.latest(now) {
+            Some(latest) => Ok(latest),
+            None => self.collect(now).await,
+        }
+    }
+
+    /// Collects now.
+    pub(crate) async fn refresh(&self, now: u64) -> Result<Snapshot, FactsError> {
+        let _turn = self.collecting.lock().await;
+        self.collect(now).await
+    }
+
+    async fn collect(&self, now: u64) -> Result<Snapshot, FactsError> {
+        let snapshot = self.collector.collect(now).await?;
+        *self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn latest(&self, now: u64) -> Option<Snapshot> {
+        let latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A clock that was set back makes facts of the future: collect again.
+        latest.clone().filter(|snapshot| (snapshot.collected_at..=snapshot.collected_at + OLDEST_FACTS).contains(&now))
+    }
+}
+
+/// A file below the root as text, as far as it can be read and is not absurdly large.
+fn text(root: &Path, path: &str) -> Option<String> {
+    files::read_text(&root.join(path), 1024 * 1024).ok()
+}
+
+#[cfg(test)]
+mod tests;
