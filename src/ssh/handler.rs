@@ -14,10 +14,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::channels::{Broken, Channels};
-use super::door::{Door, Entrance};
-use super::flow::Pace;
 use super::door::{Door, Entrance, ground};
 use super::enrolment::Enrolment;
+use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
 use super::remediation::Remediation;

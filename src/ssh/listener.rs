@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use super::algorithms;
 use super::door::Door;
 use super::flow::{Pace, WINDOW};
-use super::door::Door;
 use super::handler::Handler;
 use super::stream::OperatorStream;
 use super::tap::Tap;
