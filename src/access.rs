@@ -9,14 +9,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, Held, OperatorName,
-    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceName, Held, Level, Missing,
+    OperatorName, Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
+use crate::device::{Known, cause};
 use crate::login::Authenticated;
-use crate::store::{BundleFile, DeviceState, Store, StoreError};
+use crate::store::{BundleFile, Store, StoreError};
 
 /// Older than any demand for freshness.
 const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -148,6 +149,14 @@ pub struct Permitted {
     asked: Asked,
     permit: Permit,
     at: Timestamp,
+    warnings: Vec<String>,
+}
+
+/// What a device is not that a grant or the login asks for.
+#[derive(Debug)]
+pub struct Below {
+    level: Level,
+    assessment: Assessment,
 }
 
 /// Why a channel is not permitted.
@@ -159,6 +168,9 @@ pub enum Refused {
     /// The policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// The device is not at a level that is asked for.
+    #[error("{}", .0.cause())]
+    Below(Box<Below>),
     /// What the decision rests on cannot be read: that is a no.
     #[error("what the decision rests on cannot be read: {0}")]
     Store(#[from] StoreError),
@@ -210,12 +222,13 @@ pub async fn permit(
     let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
-    match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
-        Ok(permit) => Ok(Permitted {
+    match judge(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
+        Ok((permit, warnings)) => Ok(Permitted {
             authenticated: wanted.authenticated,
             asked: wanted.asked,
             permit,
             at: moment.asked,
+            warnings,
         }),
         Err(refused) => Err((wanted, refused)),
     }
@@ -233,8 +246,23 @@ pub async fn decide(
     kind: &ChannelKind,
     moment: Moment,
 ) -> Result<Permit, Refused> {
+    judge(bastion, authenticated, target, account, kind, moment).await.map(|(permit, _)| permit)
+}
+
+/// As [`decide`], with what will bar the device on a day to come.
+async fn judge(
+    bastion: &Bastion,
+    authenticated: &Authenticated,
+    target: &str,
+    account: Option<&AccountName>,
+    kind: &ChannelKind,
+    moment: Moment,
+) -> Result<(Permit, Vec<String>), Refused> {
     let bundle = bastion.access.bundle();
     let standing = Standing::read(bastion, &bundle, authenticated).await?;
+    let now = bastion.clock.now();
+    let device = standing.device.map(|device| (device.assess(&bundle, moment.asked, now), device));
+    let facts = device.as_ref().map(|(assessment, device)| device.facts(assessment));
     // A proof from the future means that the clock was set back: such a proof counts as stale.
     let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
     let factors: Vec<Held> =
@@ -244,7 +272,7 @@ pub async fn decide(
         roles: &standing.roles,
         tenant: &standing.tenant,
         enabled: standing.enabled,
-        device: standing.device.as_ref(),
+        device: facts.as_ref(),
         target,
         account,
         kind,
@@ -253,10 +281,53 @@ pub async fn decide(
         source: authenticated.source(),
         reason: None,
         approvals: 0,
-        now: bastion.clock.now(),
+        now,
         since: moment.since,
     };
-    policy::decide(&bundle, &request).map_err(|denial| Refused::Denied(Box::new(denial)))
+    let assessment = device.map(|(assessment, _)| assessment);
+    match policy::decide(&bundle, &request) {
+        Ok(permit) => {
+            let warnings = assessment.map(|of| warnings(&bundle, &permit, &of)).unwrap_or_default();
+            Ok((permit, warnings))
+        }
+        Err(denial) => Err(match (lacking_level(&denial), assessment) {
+            (Some(level), Some(assessment)) => Refused::Below(Box::new(Below { level, assessment })),
+            _ => Refused::Denied(Box::new(denial)),
+        }),
+    }
+}
+
+/// The level that a device would have to be at; the first of what is missing, for it is what is told first.
+fn lacking_level(denial: &Denial) -> Option<Level> {
+    denial.missing.iter().find_map(|missing| match missing {
+        Missing::Posture(level) => Some(level.clone()),
+        _ => None,
+    })
+}
+
+/// What will bar the device from the levels that this permit rests on, each when its day comes.
+fn warnings(bundle: &Bundle, permit: &Permit, assessment: &Assessment) -> Vec<String> {
+    let grant = bundle.grants().iter().find(|grant| grant.name() == permit.grant());
+    let levels = bundle.login().posture().into_iter().chain(grant.and_then(|grant| grant.require().posture()));
+    let mut lines: Vec<String> = levels
+        .flat_map(|level| assessment.warning(level))
+        .map(|of| format!("bartizan: {}: {} ({}); {}", of.check, of.failed, of.mode, of.do_))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+impl Below {
+    /// Why, in full. For the log.
+    pub fn cause(&self) -> String {
+        cause(&self.assessment, &self.level)
+    }
+
+    /// What whoever sits at the device is told.
+    pub fn text(&self, device: &Known, reference: &str) -> String {
+        device.remediation(&self.assessment, &self.level, reference)
+    }
 }
 
 /// Whether a logged-in connection may stay: its operator and its device are still in order.
@@ -274,7 +345,7 @@ struct Standing {
     roles: BTreeSet<RoleName>,
     tenant: TenantName,
     /// `None` also for a device that is no longer in order.
-    device: Option<DeviceFacts>,
+    device: Option<Known>,
 }
 
 impl Standing {
@@ -284,9 +355,11 @@ impl Standing {
         authenticated: &Authenticated,
     ) -> Result<Self, StoreError> {
         let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
-        let device = match authenticated.device() {
-            Some(name) => device_now(bastion, authenticated, name).await?,
-            None => None,
+        let device = match authenticated.proven() {
+            Some(device) if device.still_holds(&bastion.store, authenticated.operator()).await? => {
+                Some(device.known().clone())
+            }
+            _ => None,
         };
         Ok(match person {
             Some(person) => {
@@ -297,16 +370,6 @@ impl Standing {
             }
         })
     }
-}
-
-async fn device_now(
-    bastion: &Bastion,
-    authenticated: &Authenticated,
-    name: &DeviceName,
-) -> Result<Option<DeviceFacts>, StoreError> {
-    let device = bastion.store.device(name.as_str()).await?;
-    let active = device.is_some_and(|device| device.state == DeviceState::Active);
-    Ok(if active { authenticated.device_facts() } else { None })
 }
 
 /// The kind of channel that a request begins; `None` for a subsystem whose name is not one.
@@ -329,6 +392,11 @@ impl Permitted {
     /// The policy's yes and its terms.
     pub fn permit(&self) -> &Permit {
         &self.permit
+    }
+
+    /// What the operator is to be told of their device: what will bar it on a day to come. Lines without line ends.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// When it was asked for.

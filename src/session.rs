@@ -12,6 +12,7 @@ use crate::audit::Outcome;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
+use crate::device;
 use crate::live::{Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
@@ -39,7 +40,7 @@ pub async fn run(
     let _carried = connection.carry();
     if let Err(refusal) = story(&bastion, &connection, asked, &mut ingress).await {
         ingress.accept().await;
-        ingress.dismiss(&refusal.line()).await;
+        ingress.dismiss(&refusal.text()).await;
     }
 }
 
@@ -54,6 +55,7 @@ async fn story(
     let Route { target, account } = connection.route.clone();
     let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
     let permitted = permit(bastion, connection, wanted).await?;
+    let warnings = permitted.warnings().to_vec();
     let (session, place) = connection::session(bastion, connection, &permitted)
         .await
         .map_err(|why| unrecorded(bastion, &why))?;
@@ -66,6 +68,7 @@ async fn story(
         Err(unconnected) => return Err(unreached(bastion, unconnected).await),
     };
     ingress.accept().await;
+    ingress.notice(&warnings).await;
     let ended = relayed(bastion, connection, &mut connected, ingress).await;
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
@@ -91,6 +94,13 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Refused::Denied(denial) => {
             let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
             refusal.shown_as(denial.told_code())
+        }
+        Refused::Below(below) => {
+            let told = "this device may not connect there yet";
+            let refusal = refusal(bastion, "POSTURE-009", told.into(), below.cause());
+            let device = connection.authenticated.proven().map(device::Proven::known);
+            let text = device.map(|device| below.text(device, refusal.reference().as_str()));
+            refusal.with_text(text)
         }
         Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
     };

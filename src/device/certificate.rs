@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 use policy::{OperatorName, TenantName};
 use posture::certificate::{self, Binding, SERIAL_WINDOW, Serials, VALID_AFTER, VALID_BEFORE};
-use posture::{Claim, Code, Finding};
+use posture::{Claim, Code};
 use ssh_key::Certificate;
 
-use super::{Judged, Proven, Unproven, demand, facts, fingerprint};
+use super::{Judged, Proven, Unproven, demand, fingerprint};
 use crate::config::DeviceConfig;
 use crate::store::{NewProof, Store, StoreError};
 
@@ -51,19 +51,18 @@ pub(crate) async fn judge_certificate(
     let claim = Claim { operator: operator.as_str(), tenant: tenant.map(TenantName::as_str) };
     match certificate::check(certificate, device, claim, demand(config), at.binding, &seen, at.second()) {
         Ok((posture, serial)) => {
-            let report = posture.report().cloned();
-            let json = report.as_ref().and_then(|report| report.to_json().ok());
+            let json = posture.report().and_then(|report| report.to_json().ok());
             let said = json.as_deref().map(|json| (posture.device().name.as_str(), json));
             if let Some(used) = take(store, &key, serial, said, at.now).await? {
                 return Ok(Judged::NoProof(used));
             }
-            Ok(Judged::Proven(Proven { facts: facts(&posture)?, fingerprint: key, report }))
+            Ok(Judged::Proven(Proven::new(&posture, key)?))
         }
         Err(finding) if finding.code().proves_device() => {
             let used = take(store, &key, certificate.serial(), None, at.now).await?;
             Ok(used.map_or_else(|| Judged::Barred(finding), Judged::NoProof))
         }
-        Err(finding) => Ok(Judged::NoProof(Finding::into(finding))),
+        Err(finding) => Ok(Judged::NoProof(finding.into())),
     }
 }
 

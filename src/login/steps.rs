@@ -92,11 +92,14 @@ impl Attempt {
         judged: Judged,
     ) -> Result<Result<Answer, (Accepted, Unproven)>, LoginError> {
         match judged {
-            Judged::Proven(device) => {
-                self.met(&device);
-                self.phase = Phase::Assessed(Assessed::proven(accepted, device));
-                Ok(Ok(self.partial(Methods::KEY)))
-            }
+            Judged::Proven(device) => Ok(Ok(match self.below(accepted, &device) {
+                Err(remediation) => self.remediate(remediation),
+                Ok(accepted) => {
+                    self.met(&device);
+                    self.phase = Phase::Assessed(Assessed::proven(accepted, device));
+                    self.partial(Methods::KEY)
+                }
+            })),
             Judged::Barred(finding) => self.bar(accepted, finding).await.map(Ok),
             Judged::NoProof(unproven) => Ok(Err((accepted, unproven))),
         }
@@ -155,6 +158,11 @@ impl Attempt {
     ) -> Result<Answer, LoginError> {
         match judged {
             Judged::Proven(device) => {
+                // Back to the beginning only where it goes no further.
+                let accepted = Accepted::new(self.peer, self.ground.clock.now());
+                if let Err(remediation) = self.below(accepted, &device) {
+                    return Ok(self.remediate(remediation));
+                }
                 self.met(&device);
                 self.advance(identified.joined_by(device), login).await
             }
@@ -279,8 +287,24 @@ impl Attempt {
             // A device that is out of order starts afresh when it is in order again.
             self.ground.store.forget_device(&device.name, None).await?;
         }
-        self.device = finding.device().and_then(|device| DeviceName::parse(&device.name).ok());
-        let remediation = Remediation::new(accepted, finding, self.ground.reference.clone());
-        Ok(self.said(Answer::Remediate(Box::new(remediation))))
+        let remediation = Remediation::new(accepted, &finding, self.ground.reference.clone());
+        Ok(self.remediate(remediation))
+    }
+
+    /// The device's facts against the level that every login asks for; the targets may ask for more.
+    fn below(&self, accepted: Accepted, device: &Proven) -> Result<Accepted, Remediation> {
+        let Some(level) = self.ground.bundle.login().posture() else { return Ok(accepted) };
+        let now = self.ground.clock.now();
+        let assessment = device.known().assess(&self.ground.bundle, now, now);
+        if assessment.levels.contains(level) {
+            return Ok(accepted);
+        }
+        let reference = self.ground.reference.clone();
+        Err(Remediation::below(accepted, device, &assessment, level, reference))
+    }
+
+    fn remediate(&mut self, remediation: Remediation) -> Answer {
+        self.device = remediation.device().and_then(|name| DeviceName::parse(name).ok());
+        self.said(Answer::Remediate(Box::new(remediation)))
     }
 }

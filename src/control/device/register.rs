@@ -1,8 +1,6 @@
 //! `device register` without a key: the machine goes on record, and a token is made by which it enrols itself once.
 //! It never logs the token, and never gives one for a machine that is in use.
 
-use std::collections::BTreeSet;
-
 use posture::report::Table;
 use posture::token::Token;
 
@@ -34,6 +32,7 @@ pub(super) async fn with_token<R: Reply>(
         bastion.store.add_device(&new, now.as_millisecond()).await?;
     }
     let offer = Offer::open(&bastion.store, wanted.name.as_str(), now).await?;
+    let needed = bastion.access.bundle().facts_needed();
     let token = Token {
         id: offer.id().to_owned(),
         secret: offer.secret().to_owned(),
@@ -46,8 +45,8 @@ pub(super) async fn with_token<R: Reply>(
         host_keys: bastion.keys.host_public().iter().filter_map(plain).collect(),
         host_ca: plain(bastion.keys.host_ca()).into_iter().collect(),
         names: bastion.config.ssh.names.clone(),
-        facts: BTreeSet::from(Table::ALL),
-        processes: Vec::new(),
+        facts: needed.tables().keys().filter_map(|name| name.parse::<Table>().ok()).collect(),
+        processes: needed.programs().iter().cloned().collect(),
     };
     let text = token.to_text()?;
     out.out(&text).await?;

@@ -36,8 +36,9 @@ async fn a_certificate_for_this_connection_is_a_proof_and_the_person_follows() {
     assert!(offered(&mut attempt, "alice", &person_key("alice")).await);
     proved(&mut attempt, "alice", &person_key("alice")).await;
     let alice = done(answered(&mut attempt, "alice", &scene.code("alice")).await);
-    let facts = alice.device_facts().unwrap();
-    assert_eq!((facts.name.as_str(), facts.evidence), ("lt-alice", policy::Evidence::Bound));
+    let device = alice.proven().unwrap();
+    assert_eq!((device.name().as_str(), device.evidence()), ("lt-alice", policy::Evidence::Bound));
+    assert_eq!(levels(&alice, &scene), ["managed"]);
     assert_eq!(alice.detail()["device_key"], fingerprint(&device_key("alice")));
     assert_eq!(scene.store.last_report("lt-alice").await.unwrap().unwrap().proven, NOON * 1000);
 }

@@ -68,7 +68,7 @@ async fn a_personal_device_is_barred_where_a_managed_one_is_required() {
     assert!(matches!(proved(&mut attempt, "alice", &key_of("own")).await, Answer::Partial { .. }));
     proved(&mut attempt, "alice", &person_key("alice")).await;
     let alice = done(answered(&mut attempt, "alice", &scene.code("alice")).await);
-    assert!(alice.device_facts().unwrap().levels.is_empty(), "proven, but not managed");
+    assert!(levels(&alice, &scene).is_empty(), "proven, but not managed");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn where_any_machine_will_do_a_login_without_device_says_so() {
     let mut attempt = scene.connect();
     proved(&mut attempt, "alice", &person_key("alice")).await;
     let alice = done(answered(&mut attempt, "alice", &scene.code("alice")).await);
-    assert!(alice.device().is_none() && alice.device_facts().is_none());
+    assert!(alice.device().is_none() && alice.proven().is_none());
     assert!(alice.detail()["evidence"].is_null());
 }
 

@@ -5,6 +5,7 @@ mod bound;
 mod codes;
 mod devices;
 mod enrolment;
+mod facts;
 mod laptop;
 mod memory;
 mod offers;
@@ -181,6 +182,13 @@ pub(super) fn refused(answer: Answer) -> &'static str {
         Answer::Refuse { why, .. } | Answer::Pass { why, .. } => why.code(),
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// The levels that a bundle without words of its own sees the device of a login at.
+pub(super) fn levels(of: &Authenticated, scene: &Scene) -> Vec<String> {
+    let now = scene.clock.now();
+    let assessment = of.proven().unwrap().known().assess(&scene.bundle, now, now);
+    assessment.levels.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn done(answer: Answer) -> Authenticated {
