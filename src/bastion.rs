@@ -95,7 +95,8 @@ impl Bastion {
         }
         let node = node_name();
         let signer = Box::new(Signer { name: format!("{node}/audit"), keys: keys.clone() });
-        let (audit, found) = Audit::start(log.clone(), &node, signer, clock.clone(), config.audit.checkpoint)?;
+        let (audit, found) =
+            Audit::start(log.clone(), &node, signer, clock.clone(), config.audit.checkpoint)?;
         if found.new && store.meta(LOG_BEGUN).await?.is_some() {
             return Err(OpenError::LogGone { log });
         }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use keys::Keys;
 use ledger::evidence::{self, End, Evidence};
 use ledger::log::{Event, Filter, Reader};
-use ledger::recording::{ReadError, Reader as RecordingReader, Recovered, file_name, recover, recover_with_key};
+use ledger::recording::{
+    ReadError, Reader as RecordingReader, Recovered, file_name, recover, recover_with_key,
+};
 use serde_json::Value;
 
 use crate::audit::AuditError;

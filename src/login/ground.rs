@@ -7,6 +7,7 @@ use std::sync::Arc;
 use keys::Keys;
 use policy::Bundle;
 
+use crate::bastion::Bastion;
 use crate::clock::Clock;
 use crate::config::DeviceConfig;
 use crate::ids::Reference;
@@ -26,6 +27,20 @@ pub struct Ground {
     pub device: DeviceConfig,
     /// What ties all refusals of this connection to the log.
     pub reference: Reference,
+}
+
+impl Ground {
+    /// The handles as they are now, and a new reference.
+    pub fn of(bastion: &Bastion) -> Self {
+        Self {
+            clock: bastion.clock.clone(),
+            store: bastion.store.clone(),
+            keys: bastion.keys.clone(),
+            bundle: bastion.access.bundle(),
+            device: bastion.config.device.clone(),
+            reference: bastion.ids.reference(bastion.clock.now()),
+        }
+    }
 }
 
 impl fmt::Debug for Ground {

@@ -69,6 +69,7 @@ impl Channels {
 
     /// A new channel; `false` when there are too many.
     pub(super) fn open(&mut self, channel: Channel<Msg>) -> bool {
+        self.forget_left();
         if self.slots.len() >= self.max {
             return false;
         }
@@ -208,6 +209,16 @@ impl Channels {
         if let Some(slot) = self.slots.remove(&channel) {
             // A flooded inlet needs no further word: its connection is ending.
             let _ = slot.inlet.control(FromOperator::Close);
+        }
+    }
+
+    /// russh says nothing of channels that we closed first: those are forgotten when the next one comes.
+    fn forget_left(&mut self) {
+        let left: Vec<ChannelId> =
+            self.slots.iter().filter(|(_, slot)| slot.inlet.left()).map(|(id, _)| *id).collect();
+        for id in left {
+            self.windows.close(id);
+            self.slots.remove(&id);
         }
     }
 

@@ -12,7 +12,6 @@ use super::listener::{Place, Places};
 use super::tap::{Bound, Exchange, HostKeys};
 use crate::bastion::Bastion;
 use crate::connection;
-use crate::login::Ground;
 
 /// What all connections of the door share.
 pub(super) struct Door {
@@ -76,17 +75,5 @@ impl Entrance {
     /// The login took too long: logged, then the caller ends the connection.
     pub(super) async fn overdue(&self) {
         connection::overdue(&self.bastion, self.peer).await;
-    }
-}
-
-/// What a login stands on, as it is when the connection is accepted.
-pub(super) fn ground(bastion: &Bastion) -> Ground {
-    Ground {
-        clock: bastion.clock.clone(),
-        store: bastion.store.clone(),
-        keys: bastion.keys.clone(),
-        bundle: bastion.access.bundle(),
-        device: bastion.config.device.clone(),
-        reference: bastion.ids.reference(bastion.clock.now()),
     }
 }

@@ -146,7 +146,7 @@ impl Windows {
     fn next_target(&mut self, epoch: u64, missed: bool, to_healthy: bool) -> u32 {
         let (mut worst, mut asks, mut exhausted, mut silent) = (WINDOW, 0, false, true);
         for window in self.channels.values_mut() {
-            if window.inlet.ended() {
+            if window.inlet.ended() || window.inlet.left() {
                 continue;
             }
             let want = wanted(&window.inlet);

@@ -9,12 +9,13 @@ use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet, Pty, Sig};
+use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::answers::advertised;
 use super::channels::{Broken, Channels};
-use super::door::{Door, Entrance, ground};
+use super::door::{Door, Entrance};
 use super::enrolment::Enrolment;
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
@@ -23,12 +24,12 @@ use super::remediation::Remediation;
 use super::tap::Bound;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
-use crate::device;
-use crate::live::{Connection, Cutter};
-use crate::login::{Answer, Attempt, Authenticated, Methods, Offer};
-use crate::refusal::Refusal;
+use crate::live::Connection;
+use crate::login::{Attempt, Ground, Offer};
 use crate::{connection, session};
 
+/// Refused forwards of one connection that are logged one by one.
+const FORWARDS_LOGGED: u32 = 16;
 /// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
 const ANSWERS: usize = 2;
 /// Longest answer to a prompt, in bytes.
@@ -50,19 +51,21 @@ pub(super) enum Phase {
 
 /// One connection.
 pub(super) struct Handler {
-    bastion: Arc<Bastion>,
-    peer: SocketAddr,
-    phase: Phase,
+    pub(super) bastion: Arc<Bastion>,
+    pub(super) peer: SocketAddr,
+    pub(super) phase: Phase,
     channels: Channels,
     /// None inside a jump: no machine proves itself there.
     bound: Option<Bound>,
-    handle: Arc<OnceLock<Handle>>,
-    kill: CancellationToken,
-    logged_in: CancellationToken,
+    pub(super) handle: Arc<OnceLock<Handle>>,
+    pub(super) kill: CancellationToken,
+    pub(super) logged_in: CancellationToken,
     /// Inside a jump the outer connection's place is enough.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
     /// None inside a jump: from there no further jump leads on.
     names: Option<Arc<Names>>,
+    /// Forwards that were asked for.
+    forwards: u32,
 }
 
 impl Phase {
@@ -84,10 +87,23 @@ impl Handler {
         let handle = Arc::new(OnceLock::new());
         let logged_in = CancellationToken::new();
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
-        let phase = Phase::Login(Box::new(Attempt::new(ground(&bastion), peer)));
+        let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let (bound, place, names) = (Some(bound), Some(place), Some(door.names().clone()));
-        (Self { bastion, peer, phase, channels, bound, handle, kill, logged_in, place, names }, entrance)
+        let own = Self {
+            bastion,
+            peer,
+            phase,
+            channels,
+            bound,
+            handle,
+            kill,
+            logged_in,
+            place,
+            names,
+            forwards: 0,
+        };
+        (own, entrance)
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -101,87 +117,21 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
-        let (bound, handle, token) = (None, Arc::default(), logged_in.clone());
-        (Self { bastion, peer, phase, channels, bound, handle, kill, logged_in, place: None, names: None }, token)
-    }
-
-    /// Carries out what the login answered, after it is logged.
-    async fn answer(&mut self, answer: Answer) -> Auth {
-        match answer {
-            Answer::Refuse { methods, why } => {
-                self.refused(&why).await;
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
-            }
-            Answer::Pass { methods, .. } => {
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
-            }
-            Answer::Partial { methods } => {
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
-            }
-            Answer::Ask { instructions, prompt } => Auth::Partial {
-                name: "".into(),
-                instructions: instructions.into(),
-                prompts: vec![(prompt.into(), false)].into(),
-            },
-            Answer::Done(authenticated) => self.open(*authenticated).await,
-            Answer::Remediate(remediation) => self.remediate(&remediation).await,
-            Answer::Enrol(enrolment) => {
-                self.phase = Phase::Enrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
-                self.finished();
-                Auth::Accept
-            }
-            Answer::Disconnect { text, why } => {
-                self.refused(&why).await;
-                self.disconnect(text);
-                Auth::reject()
-            }
-        }
-    }
-
-    async fn refused(&self, why: &Refusal) {
-        let Phase::Login(attempt) = &self.phase else { return };
-        connection::refused(&self.bastion, attempt, why, "auth.login").await;
-    }
-
-    async fn open(&mut self, authenticated: Authenticated) -> Auth {
-        let cutter = Cutter::new(self.kill.clone());
-        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
-        let Some(connection) = entered else {
-            self.phase = Phase::Ended;
-            return Auth::reject();
+        let token = logged_in.clone();
+        let own = Self {
+            bastion,
+            peer,
+            phase,
+            channels,
+            bound: None,
+            handle: Arc::default(),
+            kill,
+            logged_in,
+            place: None,
+            names: None,
+            forwards: 0,
         };
-        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
-        self.phase = Phase::Open(connection);
-        self.finished();
-        Auth::Accept
-    }
-
-    async fn remediate(&mut self, remediation: &device::Remediation) -> Auth {
-        if let Phase::Login(attempt) = &self.phase {
-            connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
-        }
-        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
-        self.finished();
-        Auth::Accept
-    }
-
-    fn finished(&mut self) {
-        self.logged_in.cancel();
-        if let Some(place) = &mut self.place {
-            place.authenticated();
-        }
-    }
-
-    fn disconnect(&mut self, text: String) {
-        self.phase = Phase::Ended;
-        let Some(handle) = self.handle.get().cloned() else {
-            self.kill.cancel();
-            return;
-        };
-        // Not awaited here: russh's loop, which would carry it, is waiting for this callback.
-        tokio::spawn(async move {
-            let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, text, String::new()).await;
-        });
+        (own, token)
     }
 
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
@@ -227,25 +177,27 @@ impl Handler {
     fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
         let names = self.names.clone()?;
         match &mut self.phase {
-            Phase::Open(connection) => Some((names, Outer::Open(connection.clone()))),
+            // A login name that names a target leads there and nowhere else.
+            Phase::Open(connection) if connection.route.target.is_none() => {
+                Some((names, Outer::Open(connection.clone())))
+            }
             Phase::Remediation(told) => {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolment(_) | Phase::Ended => None,
+            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolment(_) | Phase::Ended => None,
         }
     }
-}
 
-fn advertised(methods: Methods) -> MethodSet {
-    let mut kinds = Vec::with_capacity(2);
-    if methods.publickey {
-        kinds.push(MethodKind::PublicKey);
+    /// A forward: by policy, and no policy permits one yet.
+    fn refuse_forward(&mut self, to: String) {
+        let Phase::Open(connection) = &self.phase else { return };
+        self.forwards += 1;
+        if self.forwards <= FORWARDS_LOGGED {
+            let (bastion, connection) = (self.bastion.clone(), connection.clone());
+            tokio::spawn(async move { connection::refuse_forward(&bastion, &connection, to).await });
+        }
     }
-    if methods.keyboard_interactive {
-        kinds.push(MethodKind::KeyboardInteractive);
-    }
-    MethodSet::from(&kinds[..])
 }
 
 impl From<Broken> for russh::Error {
@@ -332,15 +284,17 @@ impl russh::server::Handler for Handler {
         &mut self,
         channel: Channel<Msg>,
         host: &str,
-        _: u32,
+        port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        // The dropped reply refuses what is no name: an address with a colon, a path, anything over long.
-        let Ok(name) = TargetName::parse(host) else { return Ok(()) };
-        let Some((names, outer)) = self.jump_from() else { return Ok(()) };
+        // The dropped reply refuses what leads nowhere, and what is no name: an address with a colon, a path, anything long.
+        let (Ok(name), Some((names, outer))) = (TargetName::parse(host), self.jump_from()) else {
+            self.refuse_forward(format!("{host}:{port}"));
+            return Ok(());
+        };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (self.channels.gone().clone(), self.peer);
         reply.accept().await;

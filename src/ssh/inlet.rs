@@ -27,6 +27,8 @@ pub(super) struct Inlet {
     queue: Mutex<Queue>,
     queued: AtomicUsize,
     ended: AtomicBool,
+    /// Nobody takes from it any more.
+    left: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +91,11 @@ impl Inlet {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// Whether what took from it has gone: the channel is over on our side.
+    pub(super) fn left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
     fn poll_next(&self, context: &Context<'_>) -> Poll<FromOperator> {
         let mut queue = self.lock();
         match queue.waiting.pop_front() {
@@ -149,6 +156,12 @@ impl FromInlet {
             }
             Poll::Pending => Ok(()),
         }
+    }
+}
+
+impl Drop for FromInlet {
+    fn drop(&mut self) {
+        self.inlet.left.store(true, Ordering::Relaxed);
     }
 }
 

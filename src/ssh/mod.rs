@@ -2,6 +2,7 @@
 //! Never decides anything by itself and never knows the web.
 
 mod algorithms;
+mod answers;
 mod channels;
 mod door;
 mod enrolment;

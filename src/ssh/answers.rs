@@ -1,0 +1,105 @@
+//! What the login answered, carried out on the wire: refused, asked for more, opened, told, or ended.
+//! Never answers before what is to be logged is logged, and never says more than the answer holds.
+
+use russh::server::Auth;
+use russh::{Disconnect, MethodKind, MethodSet};
+
+use super::enrolment::Enrolment;
+use super::handler::{Handler, Phase};
+use crate::live::Cutter;
+use crate::login::{Answer, Authenticated, Methods};
+use crate::refusal::Refusal;
+use crate::{connection, device};
+
+impl Handler {
+    /// Carries out what the login answered, after it is logged.
+    pub(super) async fn answer(&mut self, answer: Answer) -> Auth {
+        match answer {
+            Answer::Refuse { methods, why } => {
+                self.refused(&why).await;
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Pass { methods, .. } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Partial { methods } => {
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
+            }
+            Answer::Ask { instructions, prompt } => Auth::Partial {
+                name: "".into(),
+                instructions: instructions.into(),
+                prompts: vec![(prompt.into(), false)].into(),
+            },
+            Answer::Done(authenticated) => self.open(*authenticated).await,
+            Answer::Remediate(remediation) => self.remediate(&remediation).await,
+            Answer::Enrol(enrolment) => {
+                self.phase = Phase::Enrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
+                self.finished();
+                Auth::Accept
+            }
+            Answer::Disconnect { text, why } => {
+                self.refused(&why).await;
+                self.disconnect(text);
+                Auth::reject()
+            }
+        }
+    }
+
+    async fn refused(&self, why: &Refusal) {
+        let Phase::Login(attempt) = &self.phase else { return };
+        connection::refused(&self.bastion, attempt, why, "auth.login").await;
+    }
+
+    async fn open(&mut self, authenticated: Authenticated) -> Auth {
+        let cutter = Cutter::new(self.kill.clone());
+        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
+        let Some(connection) = entered else {
+            self.phase = Phase::Ended;
+            return Auth::reject();
+        };
+        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
+        self.phase = Phase::Open(connection);
+        self.finished();
+        Auth::Accept
+    }
+
+    async fn remediate(&mut self, remediation: &device::Remediation) -> Auth {
+        if let Phase::Login(attempt) = &self.phase {
+            connection::refused(&self.bastion, attempt, remediation.refusal(), "device.remediation").await;
+        }
+        self.phase = Phase::remediation(remediation.text(), self.kill.clone());
+        self.finished();
+        Auth::Accept
+    }
+
+    pub(super) fn finished(&mut self) {
+        self.logged_in.cancel();
+        if let Some(place) = &mut self.place {
+            place.authenticated();
+        }
+    }
+
+    fn disconnect(&mut self, text: String) {
+        self.phase = Phase::Ended;
+        let Some(handle) = self.handle.get().cloned() else {
+            self.kill.cancel();
+            return;
+        };
+        // Not awaited here: russh's loop, which would carry it, is waiting for this callback.
+        tokio::spawn(async move {
+            let _ = handle.disconnect(Disconnect::NoMoreAuthMethodsAvailable, text, String::new()).await;
+        });
+    }
+}
+
+/// As SSH names them.
+pub(super) fn advertised(methods: Methods) -> MethodSet {
+    let mut kinds = Vec::with_capacity(2);
+    if methods.publickey {
+        kinds.push(MethodKind::PublicKey);
+    }
+    if methods.keyboard_interactive {
+        kinds.push(MethodKind::KeyboardInteractive);
+    }
+    MethodSet::from(&kinds[..])
+}
