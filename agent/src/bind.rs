@@ -57,11 +57,20 @@ impl Pins {
     /// What the configuration pins. Its lines were checked when it was read.
     pub(crate) fn of(bastion: &Bastion) -> Self {
         let read = |lines: &[String]| -> Vec<KeyData> {
-            lines.iter().filter_map(|line| Some(PublicKey::from_openssh(line).ok()?.key_data().clone())).collect()
+            lines
+                .iter()
+                .filter_map(|line| Some(PublicKey::from_openssh(line).ok()?.key_data().clone()))
+                .collect()
         };
         let authorities = read(&bastion.host_ca).iter().map(|key| key.fingerprint(HashAlg::Sha256)).collect();
-        let names = bastion.names.iter().chain([&bastion.host]).map(|name| name.to_ascii_lowercase()).collect();
+        let names =
+            bastion.names.iter().chain([&bastion.host]).map(|name| name.to_ascii_lowercase()).collect();
         Self { keys: read(&bastion.host_keys), authorities, names }
+    }
+
+    /// The SHA-256 of the first pinned host key.
+    pub(crate) fn first_sha256(&self) -> Option<[u8; 32]> {
+        self.keys.first()?.fingerprint(HashAlg::Sha256).sha256()
     }
 
     /// Whether a bind is to our bastion, now (Unix seconds).
@@ -112,7 +121,9 @@ impl Pins {
         let authority = PublicKey::new(certificate.signature_key().clone(), "");
         let signed = certificate.signature().algorithm();
         acceptable(&authority, Some(&signed)).map_err(|_| "its authority's key or signature is too weak")?;
-        certificate.validate_at(now, &self.authorities).map_err(|_| "it is expired or not by the bastion's authority")
+        certificate
+            .validate_at(now, &self.authorities)
+            .map_err(|_| "it is expired or not by the bastion's authority")
     }
 }
 

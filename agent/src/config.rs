@@ -139,7 +139,10 @@ impl Config {
         let path = dir.join(NAME);
         self.check(dir, &path)?;
         let form = |why: toml::ser::Error| ConfigError::Form { path: path.clone(), why: why.to_string() };
-        let text = format!("# The device's side of Bartizan; see docs/agent.md.\n{}", toml::to_string(self).map_err(form)?);
+        let text = format!(
+            "# The device's side of Bartizan; see docs/agent.md.\n{}",
+            toml::to_string(self).map_err(form)?
+        );
         Ok(files::replace(&path, text.as_bytes(), 0o600)?)
     }
 
@@ -187,14 +190,24 @@ impl Config {
         need(bastion.names.iter().all(|name| is_host(name)), "bastion.names", host)?;
         need(self.targets.iter().all(|name| is_host(name)), "targets", host)?;
         need(bastion.port != 0, "bastion.port", "write 1 to 65535")?;
-        let keys = |lines: &[String]| lines.iter().all(|line| PublicKey::from_openssh(line).is_ok() && !line.contains('\n'));
+        let keys = |lines: &[String]| {
+            lines.iter().all(|line| PublicKey::from_openssh(line).is_ok() && !line.contains('\n'))
+        };
         let one_line = "write public keys as in known_hosts: `ssh-ed25519 AAAA...`";
         need(keys(&bastion.host_keys), "bastion.host_keys", one_line)?;
         need(keys(&bastion.host_ca), "bastion.host_ca", one_line)?;
         let known = !(bastion.host_keys.is_empty() && bastion.host_ca.is_empty());
-        need(known, "bastion.host_keys", "write at least one host key or authority: nobody else can be proven to")?;
+        need(
+            known,
+            "bastion.host_keys",
+            "write at least one host key or authority: nobody else can be proven to",
+        )?;
         let length = self.socket_in(dir).as_os_str().len();
-        need(length <= LONGEST_SOCKET, "socket", "its path is longer than a socket's may be; write a shorter absolute one")
+        need(
+            length <= LONGEST_SOCKET,
+            "socket",
+            "its path is longer than a socket's may be; write a shorter absolute one",
+        )
     }
 }
 

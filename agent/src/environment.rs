@@ -62,7 +62,10 @@ impl Environment {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the reader of the environment that all others are told to take")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the reader of the environment that all others are told to take"
+)]
 fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

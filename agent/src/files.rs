@@ -63,6 +63,11 @@ pub(crate) fn private_folder(path: &Path) -> Result<(), FileError> {
     ours_alone(path, &about)
 }
 
+/// Makes a folder for its owner alone where there is none; one that is there stays as it is.
+pub(crate) fn private_folder_if_missing(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io(path))
+}
+
 /// Reads a file of text that is not secret.
 pub(crate) fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
     let file = File::open(path).map_err(FileError::io(path))?;

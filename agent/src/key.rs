@@ -138,7 +138,10 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(FileKey::open(&folder.path().join("a")), Err(KeyError::File(_))));
         std::fs::remove_file(&path).unwrap();
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&path).status();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
+            .arg(&path)
+            .status();
         assert!(made.unwrap().success());
         assert!(matches!(FileKey::open(&folder.path().join("a")), Err(KeyError::Unusable { .. })));
     }

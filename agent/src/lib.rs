@@ -7,23 +7,33 @@
 
 mod behind;
 mod bind;
+mod commands;
 mod config;
 mod connection;
 mod control;
+mod doctor;
 mod environment;
 mod facts;
 mod files;
 mod host;
 mod identity;
 mod key;
+mod quote;
 mod serial;
 mod serve;
+mod ssh;
+mod ssh_files;
 mod wire;
 
+pub use commands::{CommandError, EnrollError, InstallError, Installed, enroll, install, run};
 pub use config::{Bastion, Config, ConfigError};
 pub use control::ControlError;
+pub use doctor::{Check, examine};
 pub use environment::{Clock, Environment, SystemClock};
 pub use facts::{FactsError, Snapshot};
 pub use files::FileError;
 pub use key::{FileKey, KeyError, KeyStore};
-pub use serve::{Agent, AgentError};
+pub use quote::QuoteError;
+pub use serve::{Agent, AgentError, ShowError, serve};
+pub use ssh::SshError;
+pub use ssh_files::SshFilesError;

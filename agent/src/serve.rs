@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use posture::report::{Report, ReportError};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use crate::config::{Config, ConfigError};
 use crate::connection::Connection;
 use crate::control;
 use crate::environment::Clock;
-use crate::facts::{Collector, Watch};
+use crate::facts::{Collector, FactsError, Snapshot, Watch};
 use crate::files::{self, FileError};
 use crate::host::Host;
 use crate::identity::Maker;
@@ -29,6 +30,19 @@ use crate::serial::Serials;
 const MOST_CONNECTIONS: usize = 256;
 /// After accept(2) failed: it fails again at once where descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs the agent of this folder until `stop` is ready: [`Agent::open`] and [`Agent::serve`] in one.
+///
+/// # Errors
+/// When it cannot be opened, or a socket cannot be made.
+pub async fn serve(
+    dir: &Path,
+    own_agent: Option<&Path>,
+    clock: Arc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    Agent::open(dir, own_agent, clock)?.serve(stop).await
+}
 
 /// An agent that is ready to run: its configuration, key, and facts.
 pub struct Agent {
@@ -70,13 +84,29 @@ pub enum AgentError {
     Host,
 }
 
+/// Why it cannot be shown what would be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The facts.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The number.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A value of it.
+    #[error("no report can be made: {0}")]
+    Word(String),
+}
+
 impl Agent {
     /// The agent of this folder, with its key file. `own_agent` is the person's own agent where the configuration names none.
     ///
     /// # Errors
     /// When the folder, the configuration or the key is not as it must be.
     pub fn open(dir: &Path, own_agent: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, AgentError> {
-        files::private_folder(dir)?;
         let config = Config::read(dir)?;
         let key = Arc::new(FileKey::open(dir)?);
         Self::with_key(dir, config, key, own_agent, clock)
@@ -85,7 +115,7 @@ impl Agent {
     /// The same with a key that is kept elsewhere.
     ///
     /// # Errors
-    /// When the machine has no usable name.
+    /// When the folder is not its owner's alone, or the machine has no usable name.
     pub fn with_key(
         dir: &Path,
         config: Config,
@@ -93,6 +123,7 @@ impl Agent {
         own_agent: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
+        files::private_folder(dir)?;
         let own = config.socket_in(dir);
         let config = Arc::new(config);
         // An agent behind itself would ask itself for ever.
@@ -109,6 +140,44 @@ impl Agent {
         })
     }
 
+    /// What it runs by.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The socket of the person's own agent, where there is one.
+    #[must_use]
+    pub fn own_agent(&self) -> Option<&Path> {
+        self.own_agent.as_deref()
+    }
+
+    /// Collects the facts now.
+    ///
+    /// # Errors
+    /// When the file that stands for the collectors cannot be read.
+    pub async fn collect(&self) -> Result<Snapshot, FactsError> {
+        self.maker.watch.refresh(self.maker.clock.unix()).await
+    }
+
+    /// The report that a login now would send with these facts: the session identifier is zeros, the number the next one.
+    ///
+    /// # Errors
+    /// When the report would be none.
+    pub fn sample(&self, snapshot: &Snapshot) -> Result<Report, ShowError> {
+        let last = self.maker.serials.last()?;
+        let seq = last.saturating_add(1).max(self.maker.clock.unix());
+        let report = self.maker.report(snapshot, &[0; 32], &self.pins.first_sha256().unwrap_or([0; 32]), seq);
+        report.map_err(|why| ShowError::Word(why.to_string()))
+    }
+
+    /// Serves logins alone: no facts in the background, no second socket. Ends only when it cannot begin.
+    pub(crate) async fn serve_logins(self) -> Result<(), AgentError> {
+        let listener = listen(&self.config.socket_in(&self.dir)).await?;
+        accept(listener, Arc::new(self), logins).await;
+        Ok(())
+    }
+
     /// Listens, and serves until `stop` is ready. Both sockets are gone when it returns.
     ///
     /// # Errors
@@ -123,9 +192,7 @@ impl Agent {
         tasks.spawn(accept(control, agent.clone(), |agent, stream| async move {
             control::answer(stream, &agent.maker).await
         }));
-        tasks.spawn(accept(listener, agent.clone(), |agent, stream| async move {
-            Connection::new(&agent.maker, &agent.pins, agent.own_agent.as_deref()).serve(stream).await
-        }));
+        tasks.spawn(accept(listener, agent.clone(), logins));
         stop.await;
         tasks.shutdown().await;
         for path in [path, control::socket_in(&agent.dir)] {
@@ -134,6 +201,10 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+async fn logins(agent: Arc<Agent>, stream: UnixStream) -> io::Result<()> {
+    Connection::new(&agent.maker, &agent.pins, agent.own_agent.as_deref()).serve(stream).await
 }
 
 async fn keep_facts(agent: Arc<Agent>) {
@@ -196,4 +267,16 @@ async fn listen(path: &Path) -> Result<UnixListener, AgentError> {
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemClock;
+
+    #[test]
+    fn it_may_be_a_task_among_others() {
+        fn sendable<T: Send>(_: &T) {}
+        sendable(&serve(Path::new("/"), None, Arc::new(SystemClock), std::future::pending()));
+    }
 }

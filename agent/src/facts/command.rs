@@ -1,5 +1,5 @@
 //! Runs a program of the system for what it prints, bounded in time and output.
-//! It never runs a shell, never passes on more of the environment than it must, and never waits for a program that hangs.
+//! It never runs a shell, never looks for a program where its user could have put one, and never waits for one that hangs.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,15 +18,22 @@ pub(super) struct Printed {
     pub(super) succeeded: bool,
 }
 
-/// What `program` prints within `patience`; `None` when it is not there or does not end. Only root-owned places are searched.
+/// What `program` prints within `patience`; `None` when it is not there, does not end,
+/// or prints too much.
 pub(super) async fn output(program: &str, arguments: &[&str], patience: Duration) -> Option<Printed> {
     let mut command = Command::new(program);
-    command.args(arguments).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    command
+        .args(arguments)
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let run = async {
         let mut child = command.spawn().ok()?;
         let mut bytes = Vec::new();
-        child.stdout.take()?.take(MOST).read_to_end(&mut bytes).await.ok()?;
+        child.stdout.take()?.take(MOST + 1).read_to_end(&mut bytes).await.ok()?;
+        if bytes.len() as u64 > MOST {
+            return None;
+        }
         let succeeded = child.wait().await.ok()?.success();
         Some(Printed { text: String::from_utf8(bytes).ok()?, succeeded })
     };

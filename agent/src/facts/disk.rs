@@ -50,7 +50,8 @@ fn by_number(root: &Path, number: &str) -> Option<String> {
 /// Btrfs gives its mounts numbers of their own; what it names as source is a device.
 fn by_source(root: &Path, source: &str) -> Option<String> {
     let beneath = source.strip_prefix("/dev/")?;
-    let resolved = std::fs::canonicalize(root.join("dev").join(beneath)).unwrap_or_else(|_| PathBuf::from(source));
+    let resolved =
+        std::fs::canonicalize(root.join("dev").join(beneath)).unwrap_or_else(|_| PathBuf::from(source));
     let name = file_name(&resolved)?;
     root.join("sys/class/block").join(&name).exists().then_some(name)
 }
@@ -101,7 +102,9 @@ mod tests {
             std::fs::create_dir_all(device.join("slaves")).unwrap();
             std::fs::create_dir_all(device.join("dm")).unwrap();
             std::fs::write(device.join("dm/uuid"), uuid).unwrap();
-            for (folder, link) in [("sys/class/block", (*name).to_owned()), ("sys/dev/block", format!("254:{at}"))] {
+            for (folder, link) in
+                [("sys/class/block", (*name).to_owned()), ("sys/dev/block", format!("254:{at}"))]
+            {
                 std::fs::create_dir_all(root.join(folder)).unwrap();
                 symlink(&device, root.join(folder).join(link)).unwrap();
             }
@@ -117,7 +120,11 @@ mod tests {
     fn found(mounts: &[&str], swaps: &str) -> Vec<(String, bool)> {
         let machine = machine();
         std::fs::write(machine.path().join("proc/self/mountinfo"), mounts.join("\n")).unwrap();
-        std::fs::write(machine.path().join("proc/swaps"), format!("Filename Type Size Used Priority\n{swaps}")).unwrap();
+        std::fs::write(
+            machine.path().join("proc/swaps"),
+            format!("Filename Type Size Used Priority\n{swaps}"),
+        )
+        .unwrap();
         let rows = collect(machine.path()).unwrap();
         rows.into_iter().map(|row| (row.name.as_str().to_owned(), row.encrypted.0)).collect()
     }
@@ -128,7 +135,10 @@ mod tests {
 
     #[test]
     fn what_lies_on_luks_is_encrypted_however_deep() {
-        assert_eq!(found(&["1 0 254:3 / / rw shared:1 - ext4 /dev/mapper/x rw"], ""), [row("/dev/dm-1", true)]);
+        assert_eq!(
+            found(&["1 0 254:3 / / rw shared:1 - ext4 /dev/mapper/x rw"], ""),
+            [row("/dev/dm-1", true)]
+        );
         assert_eq!(found(&["1 0 254:2 / / rw - ext4 /dev/dm-0 rw"], ""), [row("/dev/dm-0", true)]);
     }
 
@@ -147,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_starts_the_machine_and_what_is_plugged_in_does_not_count() {
-        let mounts = ["1 0 254:0 / /boot/efi rw - vfat /dev/vda2 rw", "2 0 254:1 / /media/x rw - vfat /dev/vda3 rw"];
+        let mounts =
+            ["1 0 254:0 / /boot/efi rw - vfat /dev/vda2 rw", "2 0 254:1 / /media/x rw - vfat /dev/vda3 rw"];
         assert_eq!(found(&mounts, ""), []);
     }
 

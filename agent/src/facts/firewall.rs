@@ -17,7 +17,9 @@ pub(super) async fn collect(root: &Path) -> Option<Vec<Firewall>> {
     let on = match rules {
         Some(rules) if filters(&rules.text) => true,
         Some(_) => false,
-        None => ufw(root) && is_active("ufw").await || is_active("firewalld").await || is_active("nftables").await,
+        None => {
+            ufw(root) && is_active("ufw").await || is_active("firewalld").await || is_active("nftables").await
+        }
     };
     Some(vec![Firewall { enabled: Flag(on) }])
 }
@@ -45,7 +47,9 @@ fn ufw(root: &Path) -> bool {
 }
 
 async fn is_active(unit: &str) -> bool {
-    output("systemctl", &["is-active", "--quiet", unit], PATIENCE).await.is_some_and(|printed| printed.succeeded)
+    output("systemctl", &["is-active", "--quiet", unit], PATIENCE)
+        .await
+        .is_some_and(|printed| printed.succeeded)
 }
 
 #[cfg(test)]
@@ -54,7 +58,11 @@ mod tests {
 
     #[test]
     fn a_chain_that_refuses_something_filters() {
-        let chain = |rules: &str| format!("table inet t {{\n\tchain c {{\n\t\ttype filter hook input priority 0; {rules}\n\t}}\n}}\n");
+        let chain = |rules: &str| {
+            format!(
+                "table inet t {{\n\tchain c {{\n\t\ttype filter hook input priority 0; {rules}\n\t}}\n}}\n"
+            )
+        };
         assert!(filters(&chain("policy drop;")));
         assert!(filters(&chain("policy accept;\n\t\ttcp dport 22 accept\n\t\tcounter reject")));
         assert!(filters(&chain("policy accept;\n\t\tjump ufw-before-input")));

@@ -86,11 +86,10 @@ impl Collector {
             let facts: Facts = serde_json::from_str(&text).map_err(form)?;
             return Ok(Snapshot { collected_at: now, source: Source::File, facts: facts.only(&self.wanted) });
         }
-        let mut facts = self.own(now).await;
-        let theirs = osquery::collect(&self.wanted, &self.processes).await;
+        let (mut facts, theirs) =
+            tokio::join!(self.own(now), osquery::collect(&self.wanted, &self.processes));
         let source = if theirs.is_some() { Source::Osquery } else { Source::Own };
         if let Some(theirs) = theirs {
-            facts.os_version = theirs.os_version.or(facts.os_version);
             facts.disk_encryption = theirs.disk_encryption.or(facts.disk_encryption);
             facts.secureboot = theirs.secureboot.or(facts.secureboot);
             facts.processes = theirs.processes.or(facts.processes);
@@ -111,20 +110,21 @@ impl Collector {
         if wants(Table::Secureboot) {
             facts.secureboot = secureboot::collect(root);
         }
-        if wants(Table::Screenlock) {
-            facts.screenlock = screenlock::collect(root).await;
-        }
-        if wants(Table::Firewall) {
-            facts.firewall = firewall::collect(root).await;
-        }
-        if wants(Table::Patches) {
-            facts.patches = self.patches.collect(root, now).await;
-        }
+        // At once: after the machine has slept, a login waits for the slowest and not for all in turn.
+        (facts.screenlock, facts.firewall, facts.patches) = tokio::join!(
+            when(wants(Table::Screenlock), screenlock::collect(root)),
+            when(wants(Table::Firewall), firewall::collect(root)),
+            when(wants(Table::Patches), self.patches.collect(root, now)),
+        );
         if wants(Table::Processes) {
             facts.processes = processes::collect(root, &self.processes);
         }
         facts
     }
+}
+
+async fn when<T>(wanted: bool, collect: impl Future<Output = Option<T>>) -> Option<T> {
+    if wanted { collect.await } else { None }
 }
 
 /// The latest facts, shared between the background and the logins.
@@ -168,7 +168,9 @@ impl Watch {
     fn latest(&self, now: u64) -> Option<Snapshot> {
         let latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A clock that was set back makes facts of the future: collect again.
-        latest.clone().filter(|snapshot| (snapshot.collected_at..=snapshot.collected_at + OLDEST_FACTS).contains(&now))
+        latest
+            .clone()
+            .filter(|snapshot| (snapshot.collected_at..=snapshot.collected_at + OLDEST_FACTS).contains(&now))
     }
 }
 

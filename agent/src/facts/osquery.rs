@@ -1,5 +1,7 @@
 //! Facts from osquery, where it is installed: the tables that it has on this system, by its own names and columns.
 //! It never asks for a column that is not sent, and takes its answer as strictly as any other bytes.
+//!
+//! Not `os_version`: its `version` is prose on some systems (`12 (bookworm)`), where os-release(5) has the bare number.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,9 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What osquery knows of the tables that are wanted; `None` where it is not installed or knows none of them.
 pub(super) async fn collect(wanted: &BTreeSet<Table>, processes: &[String]) -> Option<Facts> {
     let mut facts = Facts::default();
-    if wanted.contains(&Table::OsVersion) {
-        facts.os_version = ask("SELECT platform, version FROM os_version").await;
-    }
     if wanted.contains(&Table::DiskEncryption) {
         facts.disk_encryption = ask(DISKS).await;
     }
@@ -52,15 +51,13 @@ fn rows<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
 
 #[cfg(test)]
 mod tests {
-    use posture::report::{DiskEncryption, OsVersion, SecureBoot};
+    use posture::report::{DiskEncryption, SecureBoot};
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
     fn rows_as_osquery_prints_them_are_read() {
-        let text = "[\n  {\"platform\":\"debian\",\"version\":\"12 (bookworm)\"}\n]\n";
-        assert_eq!(rows::<OsVersion>(text).unwrap()[0].version.as_str(), "12 (bookworm)");
         let text = "[\n  {\"encrypted\":\"1\",\"name\":\"/dev/dm-0\"},\n  {\"encrypted\":\"0\",\"name\":\"/dev/vda2\"}\n]\n";
         assert_eq!(rows::<DiskEncryption>(text).unwrap().len(), 2);
         assert!(rows::<SecureBoot>("[\n\n]\n").is_none());

@@ -28,13 +28,21 @@ struct Known {
 /// A package system: its lists of what there is, its record of what is installed.
 struct System {
     lists: &'static str,
-    fetched: &'static str,
+    /// What changes when the lists are fetched, also where nothing new was found.
+    fetched: [&'static str; 2],
     installed: &'static str,
 }
 
-const APT: System =
-    System { lists: "var/lib/apt/lists", fetched: "var/lib/apt/periodic/update-success-stamp", installed: "var/lib/dpkg/status" };
-const DNF: System = System { lists: "var/cache/dnf", fetched: "var/cache/dnf/last_makecache", installed: "var/lib/rpm" };
+const APT: System = System {
+    lists: "var/lib/apt/lists",
+    fetched: ["var/lib/apt/periodic/update-success-stamp", "var/lib/apt/lists/partial"],
+    installed: "var/lib/dpkg/status",
+};
+const DNF: System = System {
+    lists: "var/cache/dnf",
+    fetched: ["var/cache/dnf/last_makecache", "var/cache/libdnf5"],
+    installed: "var/lib/rpm",
+};
 
 impl Cache {
     pub(super) async fn collect(&self, root: &Path, now: u64) -> Option<Vec<Patches>> {
@@ -48,7 +56,8 @@ impl Cache {
             return Some(rows);
         }
         let pending = if is_apt { apt().await? } else { dnf().await? };
-        let checked = [changed(&root.join(system.fetched)), stamps[0]].into_iter().flatten().max().unwrap_or(0);
+        let fetched = system.fetched.iter().filter_map(|path| changed(&root.join(path)));
+        let checked = fetched.chain(stamps[0]).max().unwrap_or(0);
         let number = |count: u64| i64::try_from(count).map(Number).ok();
         let rows = vec![Patches { pending_security: number(pending)?, checked_at: number(checked)? }];
         let known = Known { at: now, stamps, rows: rows.clone() };
@@ -78,7 +87,8 @@ async fn apt() -> Option<u64> {
 /// `Inst name [old] (new Debian-Security:12/stable-security [amd64])`: those that a security archive brings.
 fn from_security(simulated: &str) -> u64 {
     let is_security = |line: &&str| {
-        let archive = line.strip_prefix("Inst ").and_then(|line| line.split_once('(')).map(|(_, archive)| archive);
+        let archive =
+            line.strip_prefix("Inst ").and_then(|line| line.split_once('(')).map(|(_, archive)| archive);
         archive.is_some_and(|archive| archive.to_ascii_lowercase().contains("-security"))
     };
     simulated.lines().filter(is_security).count() as u64

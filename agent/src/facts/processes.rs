@@ -12,7 +12,8 @@ const KEPT: usize = 15;
 pub(super) fn collect(root: &Path, asked: &[String]) -> Option<Vec<Process>> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(root.join("proc")).ok()?.flatten() {
-        let is_process = entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_process =
+            entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         if is_process {
             found.extend(asked.iter().filter(|name| runs(&entry.path(), name)));
         }
@@ -38,7 +39,10 @@ mod tests {
 
     fn found(asked: &[&str]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let processes = [("1", "falcon-sensor", "/opt/falcon-sensor"), ("7", "a-very-long-pro", "/usr/bin/a-very-long-program\0-x")];
+        let processes = [
+            ("1", "falcon-sensor", "/opt/falcon-sensor"),
+            ("7", "a-very-long-pro", "/usr/bin/a-very-long-program\0-x"),
+        ];
         for (id, comm, cmdline) in processes {
             let process = folder.path().join("proc").join(id);
             std::fs::create_dir_all(&process).unwrap();

@@ -1,4 +1,5 @@
-//! `screenlock`: whether the screen of this person's session locks when idle, by GNOME's or KDE's settings.
+//! `screenlock`: whether the screen of this person's session locks when idle, by GNOME's or KDE's settings. Its `grace_period` is
+//! the whole time without a touch until a password is needed: dark after ten minutes and locked at once is 600, not 0.
 //! It never reads another person's session. Where no screen is in use the table is empty, where nobody can tell it is left out.
 
 use std::path::Path;
@@ -33,7 +34,8 @@ fn desktops(root: &Path, user: u32) -> Option<Vec<String>> {
     let desktop = |entry: std::io::Result<std::fs::DirEntry>| {
         let text = crate::files::read_text(&entry.ok()?.path(), 16 * 1024).ok()?;
         let graphical = matches!(value(&text, "TYPE")?.as_str(), "x11" | "wayland" | "mir");
-        let theirs = value(&text, "UID")? == user.to_string() && value(&text, "CLASS").as_deref() == Some("user");
+        let theirs =
+            value(&text, "UID")? == user.to_string() && value(&text, "CLASS").as_deref() == Some("user");
         (graphical && theirs).then(|| value(&text, "DESKTOP").unwrap_or_default())
     };
     Some(sessions.filter_map(desktop).collect())
@@ -53,8 +55,8 @@ async fn gnome_setting() -> Option<ScreenLock> {
 /// A lock that waits for a screen that never goes dark is none.
 fn gnome(enabled: &str, delay: &str, idle: &str) -> Option<ScreenLock> {
     let seconds = |text: &str| text.trim().trim_start_matches("uint32 ").parse::<u32>().ok();
-    let on = enabled.trim() == "true" && seconds(idle)? > 0;
-    Some(row(on, seconds(delay)?))
+    let (idle, delay) = (seconds(idle)?, seconds(delay)?);
+    Some(row(enabled.trim() == "true" && idle > 0, idle.saturating_add(delay)))
 }
 
 fn kde_setting(root: &Path, user: u32, desktop: &str) -> Option<ScreenLock> {
@@ -74,9 +76,11 @@ fn kde(text: &str) -> ScreenLock {
     let daemon = text.split_once("[Daemon]").map_or("", |(_, rest)| rest);
     let daemon = daemon.split("\n[").next().unwrap_or_default();
     let on = value(daemon, "Autolock").is_none_or(|value| value == "true");
-    let timeout = value(daemon, "Timeout").is_none_or(|minutes| minutes != "0");
-    let grace = value(daemon, "LockGrace").and_then(|seconds| seconds.parse().ok());
-    row(on && timeout, grace.unwrap_or(5))
+    let number = |key, default: u32| value(daemon, key).map_or(Some(default), |text| text.parse().ok());
+    // What cannot be read is taken for never.
+    let minutes = number("Timeout", 5).unwrap_or(0);
+    let grace = number("LockGrace", 5).unwrap_or(u32::MAX);
+    row(on && minutes > 0, minutes.saturating_mul(60).saturating_add(grace))
 }
 
 /// osquery's row: a grace of -1 where it does not lock.
@@ -90,7 +94,7 @@ mod tests {
 
     #[test]
     fn gnome_locks_when_it_may_and_the_screen_ever_goes_dark() {
-        assert_eq!(gnome("true\n", "uint32 0\n", "uint32 300\n"), Some(row(true, 0)));
+        assert_eq!(gnome("true\n", "uint32 30\n", "uint32 300\n"), Some(row(true, 330)));
         assert_eq!(gnome("true\n", "uint32 30\n", "uint32 0\n"), Some(row(false, 0)));
         assert_eq!(gnome("false\n", "uint32 0\n", "uint32 300\n"), Some(row(false, 0)));
         assert_eq!(gnome("true\n", "No such key", "uint32 300\n"), None);
@@ -98,10 +102,10 @@ mod tests {
 
     #[test]
     fn kde_locks_unless_told_not_to() {
-        assert_eq!(kde(""), row(true, 5));
+        assert_eq!(kde(""), row(true, 305));
         assert_eq!(kde("[Daemon]\nAutolock=false\n"), row(false, 0));
         assert_eq!(kde("[Daemon]\nTimeout=0\n[Greeter]\n"), row(false, 0));
-        assert_eq!(kde("[Greeter]\nAutolock=false\n[Daemon]\nLockGrace=0\n"), row(true, 0));
+        assert_eq!(kde("[Greeter]\nAutolock=false\n[Daemon]\nLockGrace=0\nTimeout=2\n"), row(true, 120));
     }
 
     #[tokio::test]
@@ -110,7 +114,8 @@ mod tests {
         assert_eq!(collect(folder.path()).await, None);
         std::fs::create_dir_all(folder.path().join(SESSIONS)).unwrap();
         let user = rustix::process::getuid().as_raw();
-        std::fs::write(folder.path().join(SESSIONS).join("1"), format!("UID={user}\nTYPE=tty\nCLASS=user\n")).unwrap();
+        std::fs::write(folder.path().join(SESSIONS).join("1"), format!("UID={user}\nTYPE=tty\nCLASS=user\n"))
+            .unwrap();
         std::fs::write(folder.path().join(SESSIONS).join("2"), "UID=77\nTYPE=wayland\nCLASS=user\n").unwrap();
         assert_eq!(collect(folder.path()).await, Some(Vec::new()));
     }

@@ -32,7 +32,12 @@ mod tests {
         assert_eq!(collect(folder.path()), None);
         std::fs::create_dir_all(folder.path().join("sys/firmware/efi/efivars")).unwrap();
         assert_eq!(collect(folder.path()), Some(row(false)));
-        for (bytes, on) in [(&[6, 0, 0, 0, 1][..], true), (&[6, 0, 0, 0, 0], false), (&[1], false), (&[6, 0, 0, 0, 1, 1], false)] {
+        for (bytes, on) in [
+            (&[6, 0, 0, 0, 1][..], true),
+            (&[6, 0, 0, 0, 0], false),
+            (&[1], false),
+            (&[6, 0, 0, 0, 1, 1], false),
+        ] {
             std::fs::write(folder.path().join(VARIABLE), bytes).unwrap();
             assert_eq!(collect(folder.path()), Some(row(on)), "{bytes:?}");
         }

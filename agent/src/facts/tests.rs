@@ -18,7 +18,11 @@ fn watch(folder: &Path, wanted: &[Table], from: Option<&str>) -> Watch {
 #[tokio::test]
 async fn a_file_stands_for_the_collectors_and_the_report_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("f"), r#"{"firewall":[{"enabled":"1"}],"secureboot":[{"secure_boot":"1"}]}"#).unwrap();
+    std::fs::write(
+        folder.path().join("f"),
+        r#"{"firewall":[{"enabled":"1"}],"secureboot":[{"secure_boot":"1"}]}"#,
+    )
+    .unwrap();
     let snapshot = watch(folder.path(), &[Table::Firewall], Some("f")).fresh(NOW).await.unwrap();
     assert_eq!((snapshot.source, snapshot.collected_at), (Source::File, NOW));
     assert!(snapshot.facts.firewall.is_some() && snapshot.facts.secureboot.is_none());
@@ -37,7 +41,9 @@ async fn a_file_that_is_no_facts_gives_none() {
 #[tokio::test]
 async fn facts_are_kept_for_five_minutes_and_no_longer() {
     let folder = tempfile::tempdir().unwrap();
-    let put = |on: &str| std::fs::write(folder.path().join("f"), format!(r#"{{"firewall":[{{"enabled":"{on}"}}]}}"#));
+    let put = |on: &str| {
+        std::fs::write(folder.path().join("f"), format!(r#"{{"firewall":[{{"enabled":"{on}"}}]}}"#))
+    };
     put("0").unwrap();
     let watch = watch(folder.path(), &[Table::Firewall], Some("f"));
     let old = watch.fresh(NOW).await.unwrap();
@@ -60,7 +66,8 @@ async fn a_refresh_collects_at_once() {
 #[tokio::test]
 async fn this_machine_tells_of_itself_what_is_named_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let snapshot = watch(folder.path(), &[Table::OsVersion, Table::DiskEncryption], None).fresh(NOW).await.unwrap();
+    let snapshot =
+        watch(folder.path(), &[Table::OsVersion, Table::DiskEncryption], None).fresh(NOW).await.unwrap();
     assert!(snapshot.facts.os_version.is_some() && snapshot.facts.disk_encryption.is_some());
     assert!(snapshot.facts.firewall.is_none() && snapshot.facts.patches.is_none());
 }

@@ -21,7 +21,11 @@ pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     }
     let mut message = Vec::new();
     stream.take(u64::from(length)).read_to_end(&mut message).await?;
-    if u32::try_from(message.len()) == Ok(length) { Ok(Some(message)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if u32::try_from(message.len()) == Ok(length) {
+        Ok(Some(message))
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Writes one message.

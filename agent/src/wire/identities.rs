@@ -1,8 +1,8 @@
 //! SSH_AGENT_IDENTITIES_ANSWER: the list of keys that an agent holds.
 //! It never takes a list with a byte too many or a count that does not fit.
 
-use super::fields::{Fields, Malformed, put_string};
 use super::LARGEST;
+use super::fields::{Fields, Malformed, put_string};
 
 /// The most keys of one agent; OpenSSH has the same.
 pub(crate) const MOST: usize = 2048;
@@ -29,6 +29,11 @@ impl Identities {
         }
         fields.end()?;
         Ok(Self(list))
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Puts a key before all others.

@@ -48,7 +48,13 @@ pub(crate) mod tests {
     use crate::wire::put_string;
 
     /// The bytes of a login as OpenSSH makes them.
-    pub(crate) fn login(session_id: &[u8], method: &[u8], algorithm: &[u8], key: &[u8], tail: &[u8]) -> Vec<u8> {
+    pub(crate) fn login(
+        session_id: &[u8],
+        method: &[u8],
+        algorithm: &[u8],
+        key: &[u8],
+        tail: &[u8],
+    ) -> Vec<u8> {
         let mut data = Vec::new();
         put_string(&mut data, session_id);
         data.push(50);
@@ -66,7 +72,10 @@ pub(crate) mod tests {
     fn both_forms_of_a_login_are_read() {
         let plain = login(b"id", PLAIN, b"alg", b"key", b"");
         let read = Login::parse(&plain).unwrap();
-        assert_eq!((read.session_id, read.algorithm, read.key, read.host_key), (&b"id"[..], &b"alg"[..], &b"key"[..], None));
+        assert_eq!(
+            (read.session_id, read.algorithm, read.key, read.host_key),
+            (&b"id"[..], &b"alg"[..], &b"key"[..], None)
+        );
         let bound = login(b"id", HOST_BOUND, b"alg", b"key", &[0, 0, 0, 1, 7]);
         assert_eq!(Login::parse(&bound).unwrap().host_key, Some(&[7][..]));
     }

@@ -9,10 +9,14 @@ mod identities;
 mod login;
 mod request;
 
-pub(crate) use fields::{Fields, Malformed, put_string};
+#[cfg(test)]
+pub(crate) use fields::put_string;
+pub(crate) use fields::{Fields, Malformed};
 pub(crate) use frame::{read_frame, write_frame};
 pub(crate) use identities::Identities;
 pub(crate) use login::Login;
+#[cfg(test)]
+pub(crate) use login::tests::login as tests_login;
 pub(crate) use request::{Request, SessionBind, SignRequest, signature_answer};
 
 /// The largest message, in bytes, either way; OpenSSH has the same.

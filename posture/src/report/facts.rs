@@ -74,7 +74,7 @@ pub struct SecureBoot {
 pub struct ScreenLock {
     /// Whether the screen locks when idle.
     pub enabled: Flag,
-    /// Seconds from the screen going dark to the lock; `-1` when it does not lock.
+    /// Seconds without a touch until a password is needed; `-1` when it does not lock.
     pub grace_period: Number,
 }
 
