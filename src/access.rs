@@ -308,7 +308,8 @@ fn lacking_level(denial: &Denial) -> Option<Level> {
 /// What will bar the device from the levels that this permit rests on, each when its day comes.
 fn warnings(bundle: &Bundle, permit: &Permit, assessment: &Assessment) -> Vec<String> {
     let grant = bundle.grants().iter().find(|grant| grant.name() == permit.grant());
-    let levels = bundle.login().posture().into_iter().chain(grant.and_then(|grant| grant.require().posture()));
+    let levels =
+        bundle.login().posture().into_iter().chain(grant.and_then(|grant| grant.require().posture()));
     let mut lines: Vec<String> = levels
         .flat_map(|level| assessment.warning(level))
         .map(|of| format!("bartizan: {}: {} ({}); {}", of.check, of.failed, of.mode, of.do_))

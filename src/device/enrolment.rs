@@ -27,7 +27,8 @@ pub const LASTS: i64 = 15;
 /// The operator's name in a login that enrols; nobody may bear it.
 const LOGIN: &str = "enroll";
 /// What is told of a token that is not taken.
-const NOT_TAKEN: &str = "the enrolment token was not accepted; have a new one made with `bartizan device register`";
+const NOT_TAKEN: &str =
+    "the enrolment token was not accepted; have a new one made with `bartizan device register`";
 
 /// A token that is given out: its id and its secret.
 pub struct Offer {
@@ -65,7 +66,9 @@ pub enum EnrolError {
     #[error("the token is another than the login named")]
     Other,
     /// It was used, its time is over, its secret is wrong, or its device does not wait for a key.
-    #[error("the token was used before, is over its time or has another secret, or its device no longer waits for a key")]
+    #[error(
+        "the token was used before, is over its time or has another secret, or its device no longer waits for a key"
+    )]
     Spent,
     /// The store.
     #[error(transparent)]

@@ -18,8 +18,8 @@ use crate::refusal::Refusal;
 use crate::store::{self, DeviceState, Store, StoreError};
 
 pub(crate) use certificate::{At, judge_certificate};
-pub use enrolment::{EnrolError, Enrolled, Enrolment, LASTS, Offer};
 pub(crate) use enrolment::token_of;
+pub use enrolment::{EnrolError, Enrolled, Enrolment, LASTS, Offer};
 pub(crate) use proven::cause;
 pub use proven::{Known, Proven};
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use policy::{
-    Assessment, Bundle, DeviceFacts, DeviceKind, DeviceName, Failed, Level, OnRecord, OperatorName, TenantName, Told,
+    Assessment, Bundle, DeviceFacts, DeviceKind, DeviceName, Failed, Level, OnRecord, OperatorName,
+    TenantName, Told,
 };
 use posture::report::{Report, Response};
 use posture::{Failing, Posture};
@@ -64,7 +65,11 @@ impl Proven {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) async fn still_holds(&self, store: &Store, operator: &OperatorName) -> Result<bool, StoreError> {
+    pub(crate) async fn still_holds(
+        &self,
+        store: &Store,
+        operator: &OperatorName,
+    ) -> Result<bool, StoreError> {
         let now = store.device(self.name().as_str()).await?;
         Ok(now.is_some_and(|device| {
             device.state == DeviceState::Active
@@ -219,6 +224,9 @@ mod tests {
         assert_eq!(told.tables["disk_encryption"][0]["encrypted"], "0");
         assert_eq!((told.tables["processes"].len(), told.tables.get("patches")), (0, None));
         let policy = &told.tables["policies"][0];
-        assert_eq!((policy["id"].as_str(), policy["critical"].as_str(), policy["response"].as_str()), ("12", "1", ""));
+        assert_eq!(
+            (policy["id"].as_str(), policy["critical"].as_str(), policy["response"].as_str()),
+            ("12", "1", "")
+        );
     }
 }

@@ -288,7 +288,8 @@ impl Attempt {
     /// A key that proves nothing yet and may be another's turn later: told to the log only if nothing comes of this login.
     pub(super) fn pass(&mut self, unproven: Unproven) -> Answer {
         let Unproven { code, cause } = unproven;
-        let (methods, why) = (self.methods(), self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause }));
+        let (methods, why) =
+            (self.methods(), self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause }));
         if self.unproven.is_none() {
             self.telling = Telling::TurnedAway(why.clone());
         }

@@ -80,7 +80,7 @@ impl Handler {
     }
 
     fn disconnect(&mut self, text: String) {
-        self.phase = Phase::Ended;
+        self.phase = Phase::Dismissed;
         let Some(handle) = self.handle.get().cloned() else {
             self.kill.cancel();
             return;
@@ -102,4 +102,9 @@ pub(super) fn advertised(methods: Methods) -> MethodSet {
         kinds.push(MethodKind::KeyboardInteractive);
     }
     MethodSet::from(&kinds[..])
+}
+
+/// A prompt that asks nothing (RFC 4256 section 3.2 allows it): the client answers with nothing and waits.
+pub(super) fn no_question() -> Auth {
+    Auth::Partial { name: "".into(), instructions: "".into(), prompts: Vec::new().into() }
 }

@@ -115,7 +115,9 @@ async fn complete(
 async fn tell(operator: &mut Operator, enrolled: &Enrolled) {
     let Enrolled { device, state } = enrolled;
     let next = match state {
-        posture::State::Pending => format!("; a second person approves it with `bartizan device approve {device}`"),
+        posture::State::Pending => {
+            format!("; a second person approves it with `bartizan device approve {device}`")
+        }
         _ => String::new(),
     };
     let text = Bytes::from(format!("device {device} is {state}{next}\n"));

@@ -13,7 +13,7 @@ use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::answers::advertised;
+use super::answers::{advertised, no_question};
 use super::channels::{Broken, Channels};
 use super::door::{Door, Entrance};
 use super::enrolment::Enrolment;
@@ -25,7 +25,7 @@ use super::tap::Bound;
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
 use crate::live::Connection;
-use crate::login::{Attempt, Ground, Offer};
+use crate::login::{Answer, Attempt, Ground, Offer};
 use crate::{connection, session};
 
 /// Refused forwards of one connection that are logged one by one.
@@ -46,6 +46,8 @@ pub(super) enum Phase {
     Enrolment(Enrolment),
     /// `Authenticated`.
     Open(Arc<Connection>),
+    /// The words of a disconnect are on their way.
+    Dismissed,
     Ended,
 }
 
@@ -160,7 +162,9 @@ impl Handler {
                 }
                 Ok(())
             }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => session.channel_failure(channel),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {
+                session.channel_failure(channel)
+            }
         }
     }
 
@@ -169,7 +173,7 @@ impl Handler {
             Phase::Open(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
             Phase::Enrolment(enrolment) => enrolment.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
         }
     }
 
@@ -185,7 +189,12 @@ impl Handler {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolment(_) | Phase::Ended => None,
+            Phase::Open(_)
+            | Phase::Login(_)
+            | Phase::Arriving(_)
+            | Phase::Enrolment(_)
+            | Phase::Dismissed
+            | Phase::Ended => None,
         }
     }
 
@@ -241,8 +250,14 @@ impl russh::server::Handler for Handler {
         Ok(self.answer(answer).await)
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
-        let (Phase::Login(attempt), Some(bound)) = (&mut self.phase, &self.bound) else { return Ok(Auth::reject()) };
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        shown: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        let (Phase::Login(attempt), Some(bound)) = (&mut self.phase, &self.bound) else {
+            return Ok(Auth::reject());
+        };
         let answer = attempt.certified(user, shown, bound).await;
         Ok(self.answer(answer).await)
     }
@@ -253,7 +268,11 @@ impl russh::server::Handler for Handler {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        let attempt = match &mut self.phase {
+            Phase::Login(attempt) => attempt,
+            Phase::Dismissed => return Ok(no_question()),
+            _ => return Ok(Auth::reject()),
+        };
         let answer = match response {
             None => attempt.prompt(user).await,
             Some(response) => {
@@ -265,7 +284,10 @@ impl russh::server::Handler for Handler {
                 attempt.answers(user, &given).await
             }
         };
-        Ok(self.answer(answer).await)
+        let ends = matches!(answer, Answer::Disconnect { .. });
+        let done = self.answer(answer).await;
+        // After a failure a client may leave without reading why; after no question at all it waits, and reads.
+        Ok(if ends { no_question() } else { done })
     }
 
     async fn channel_open_session(
@@ -440,7 +462,11 @@ impl Drop for Handler {
             Phase::Login(attempt) => {
                 tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
             }
-            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Enrolment(_) | Phase::Ended => {}
+            Phase::Arriving(_)
+            | Phase::Remediation(_)
+            | Phase::Enrolment(_)
+            | Phase::Dismissed
+            | Phase::Ended => {}
         }
     }
 }

@@ -209,8 +209,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let kill = CancellationToken::new();
     let pace = Arc::new(Pace::default());
     let exchange = Arc::default();
-    let stream = OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone())
-        .tapped(Tap::new(Arc::clone(&exchange)));
+    let stream =
+        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone())
+            .tapped(Tap::new(Arc::clone(&exchange)));
     let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place, door.bound(exchange));
     let deadline = entrance.logged_in.clone();
     let started = timeout(grace, server::run_stream(config, stream, handler)).await;

@@ -76,7 +76,8 @@ impl Bound {
 impl Binding for Bound {
     /// Verified with the key as configured, never with one that was sent.
     fn is_ours(&self, session_id: &[u8], hostkey_sha256: &[u8]) -> bool {
-        let Some(signature) = self.exchange.signature.get().filter(|_| HASH.contains(&session_id.len())) else {
+        let Some(signature) = self.exchange.signature.get().filter(|_| HASH.contains(&session_id.len()))
+        else {
             return false;
         };
         let named = self.keys.0.iter().find(|(digest, _)| digest.as_slice() == hostkey_sha256);
@@ -120,7 +121,8 @@ impl Tap {
             self.reading = Reading::Packets;
         }
         while let Some((length, _)) = self.waiting.split_first_chunk::<4>() {
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= PACKET)?;
+            let length =
+                usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= PACKET)?;
             let Some(packet) = self.waiting.get(4..4 + length) else { return Some(()) };
             let done = self.packet(packet)?;
             self.waiting.drain(..4 + length);
@@ -258,7 +260,9 @@ mod tests {
 
     #[test]
     fn a_packet_or_line_that_is_too_long_ends_the_reading() {
-        for sent in [vec![b'a'; LINE], [&b"SSH-2.0-x\r\n"[..], &[0, 1, 0, 0]].concat(), b"SSH-1.99-x\r\n".to_vec()] {
+        for sent in
+            [vec![b'a'; LINE], [&b"SSH-2.0-x\r\n"[..], &[0, 1, 0, 0]].concat(), b"SSH-1.99-x\r\n".to_vec()]
+        {
             assert!(bound(&sent, 30).1);
         }
     }

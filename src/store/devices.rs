@@ -243,7 +243,10 @@ impl Store {
 }
 
 /// A key names one machine or one operator.
-pub(super) async fn key_is_free(tx: &mut Transaction<'_, Sqlite>, fingerprint: &str) -> Result<(), StoreError> {
+pub(super) async fn key_is_free(
+    tx: &mut Transaction<'_, Sqlite>,
+    fingerprint: &str,
+) -> Result<(), StoreError> {
     let taken: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM operator_keys WHERE fingerprint = $1 UNION SELECT 1 FROM devices WHERE fingerprint = $1",
     )
@@ -258,8 +261,10 @@ pub(super) async fn key_is_free(tx: &mut Transaction<'_, Sqlite>, fingerprint: &
 }
 
 async fn state(tx: &mut Transaction<'_, Sqlite>, name: &str) -> Result<DeviceState, StoreError> {
-    let text: Option<String> =
-        sqlx::query_scalar("SELECT state FROM devices WHERE name = $1").bind(name).fetch_optional(&mut **tx).await?;
+    let text: Option<String> = sqlx::query_scalar("SELECT state FROM devices WHERE name = $1")
+        .bind(name)
+        .fetch_optional(&mut **tx)
+        .await?;
     let text = text.ok_or_else(|| StoreError::missing("device", name))?;
     let unreadable = |why: posture::StateError| StoreError::Unreadable {
         noun: "device",
@@ -271,7 +276,9 @@ async fn state(tx: &mut Transaction<'_, Sqlite>, name: &str) -> Result<DeviceSta
 
 fn step(name: &str, is: DeviceState, to: DeviceState) -> Result<(), StoreError> {
     match is.step(to) {
-        Err(posture::StateError::Step { remedy, .. }) => Err(StoreError::Step { name: name.to_owned(), is, to, remedy }),
+        Err(posture::StateError::Step { remedy, .. }) => {
+            Err(StoreError::Step { name: name.to_owned(), is, to, remedy })
+        }
         _ => Ok(()),
     }
 }
@@ -329,11 +336,15 @@ mod tests {
     #[tokio::test]
     async fn approval_takes_a_second_person_and_a_device_that_waits() {
         let store = Store::in_memory().await.unwrap();
-        let new = NewDevice { state: DeviceState::Pending, ..NewDevice::active("lt-1", "alice", "acme", None) };
+        let new =
+            NewDevice { state: DeviceState::Pending, ..NewDevice::active("lt-1", "alice", "acme", None) };
         store.add_device(&new, 1).await.unwrap();
         let unlocked = store.set_device_state("lt-1", DeviceState::Active, 2).await;
         assert!(matches!(unlocked, Err(StoreError::Step { .. })), "unlocking is no way around it");
-        assert!(matches!(store.approve_device("lt-1", "root", 2).await, Err(StoreError::SecondPerson { .. })));
+        assert!(matches!(
+            store.approve_device("lt-1", "root", 2).await,
+            Err(StoreError::SecondPerson { .. })
+        ));
         store.approve_device("lt-1", "ben", 3).await.unwrap();
         let device = store.device("lt-1").await.unwrap().unwrap();
         assert_eq!((device.state, device.approved_by.as_deref()), (DeviceState::Active, Some("ben")));
@@ -351,7 +362,10 @@ mod tests {
         assert!(matches!(store.register_again(&bobs, 4).await, Err(StoreError::Exists { .. })));
         store.register_again(&new, 5).await.unwrap();
         let device = store.device("lt-1").await.unwrap().unwrap();
-        assert_eq!((device.state, device.fingerprint, device.approved), (DeviceState::Registered, None, None));
+        assert_eq!(
+            (device.state, device.fingerprint, device.approved),
+            (DeviceState::Registered, None, None)
+        );
         store.register_again(&new, 6).await.unwrap();
     }
 }

@@ -171,14 +171,20 @@ mod tests {
     async fn one_that_an_administrator_vouches_for_is_active_at_once() {
         let store = registered(true).await;
         let device = store.enrol(&with("t1", b"hash"), 50).await.unwrap().unwrap();
-        assert_eq!((device.state, device.approved, device.approved_by.as_deref()), (DeviceState::Active, Some(50), Some("root")));
+        assert_eq!(
+            (device.state, device.approved, device.approved_by.as_deref()),
+            (DeviceState::Active, Some(50), Some("root"))
+        );
     }
 
     #[tokio::test]
     async fn a_key_that_is_known_enrols_nothing_and_leaves_the_token() {
         let store = registered(false).await;
         store.add_device(&NewDevice::active("lt-2", "bob", "acme", Some(KEY)), 1).await.unwrap();
-        assert!(matches!(store.enrol(&with("t1", b"hash"), 50).await, Err(StoreError::Exists { noun: "key", .. })));
+        assert!(matches!(
+            store.enrol(&with("t1", b"hash"), 50).await,
+            Err(StoreError::Exists { noun: "key", .. })
+        ));
         assert!(store.enrolment("t1", 50).await.unwrap().is_some());
     }
 

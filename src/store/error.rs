@@ -77,7 +77,9 @@ pub enum StoreError {
         remedy: &'static str,
     },
     /// Who registered a device approves it.
-    #[error("device {name} is approved by a second person, not by who registered it; ask another administrator")]
+    #[error(
+        "device {name} is approved by a second person, not by who registered it; ask another administrator"
+    )]
     SecondPerson {
         /// Its name.
         name: String,

@@ -45,13 +45,17 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn serials(&self, device_key: &str, since: i64) -> Result<TakenSerials, StoreError> {
-        let rows: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT serial, seen FROM device_serials WHERE device_key = $1 ORDER BY serial DESC")
-                .bind(device_key)
-                .fetch_all(&self.pool)
-                .await?;
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT serial, seen FROM device_serials WHERE device_key = $1 ORDER BY serial DESC",
+        )
+        .bind(device_key)
+        .fetch_all(&self.pool)
+        .await?;
         let highest = rows.first().map_or(0, |row| row.0);
-        Ok(TakenSerials { highest, recent: rows.into_iter().filter(|row| row.1 >= since).map(|row| row.0).collect() })
+        Ok(TakenSerials {
+            highest,
+            recent: rows.into_iter().filter(|row| row.1 >= since).map(|row| row.0).collect(),
+        })
     }
 
     /// Takes a proof if its serial was not taken before and is not too far below the highest; then keeps what the device said.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{
-    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Explanation, Held, OperatorName,
-    Person, Reach, Request, TargetName, TenantName,
+    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Explanation, Held, OperatorName, Person,
+    Reach, Request, TargetName, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::attached::{AttachError, Attached};
 use super::caller::{Caller, Forbidden};
 use super::operator::{known, one_key};
-use super::report::{Form, List, or_dash, thing};
 use super::reply::{Reply, Trouble};
+use super::report::{Form, List, or_dash, thing};
 use super::{Done, at, with_times};
 use crate::bastion::Bastion;
 use crate::store::{Device, DeviceKind, DeviceState, NewDevice};
@@ -244,7 +244,8 @@ async fn turn<R: Reply>(
 }
 
 async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let mut rows = List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
+    let mut rows =
+        List::new(Form::of(json), &["name", "operator", "tenant", "state", "kind", "key", "registered"]);
     for device in bastion.store.devices().await? {
         let cells = || {
             vec![
@@ -279,10 +280,18 @@ async fn show<R: Reply>(bastion: &Bastion, device: &Device, json: bool, out: &mu
         ("kind", kind(device)),
         ("key", or_dash(device.fingerprint.as_deref())),
         ("registered", format!("{} by {}", at(device.registered), device.registered_by)),
-        ("approved", or_dash(device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))))),
+        (
+            "approved",
+            or_dash(
+                device.approved.map(|t| format!("{} by {}", at(t), or_dash(device.approved_by.as_deref()))),
+            ),
+        ),
         ("changed", at(device.changed)),
         ("proven", or_dash(last.as_ref().map(|last| at(last.proven)))),
-        ("keeper", or_dash(report.as_ref().and_then(|report| report.pointer("/agent/key")).and_then(Value::as_str))),
+        (
+            "keeper",
+            or_dash(report.as_ref().and_then(|report| report.pointer("/agent/key")).and_then(Value::as_str)),
+        ),
         ("facts", or_dash(report.as_ref().map(facts))),
     ];
     thing(out, json, &value, lines).await

@@ -52,7 +52,8 @@ pub(super) async fn with_token<R: Reply>(
     out.out(&text).await?;
     out.out("\n").await?;
     let Wanted { name, operator, .. } = wanted;
-    out.err(&format!("device {name} registered for operator {operator}; {NEXT} ({LASTS} minutes, once)\n")).await
+    out.err(&format!("device {name} registered for operator {operator}; {NEXT} ({LASTS} minutes, once)\n"))
+        .await
 }
 
 /// A key's one line, without its comment.

@@ -16,7 +16,10 @@ async fn bound() -> Scene {
 fn no_proof(answer: Answer) -> &'static str {
     let Answer::Refuse { methods, why } = answer else { panic!("not refused: {answer:?}") };
     assert_eq!(methods, Methods::BOTH);
-    assert_eq!(why.line().replace(why.reference().as_str(), "").replace(why.code(), ""), format!("bartizan: {WHAT_KEY} [] ref "));
+    assert_eq!(
+        why.line().replace(why.reference().as_str(), "").replace(why.code(), ""),
+        format!("bartizan: {WHAT_KEY} [] ref ")
+    );
     why.code()
 }
 
@@ -69,7 +72,8 @@ async fn what_is_not_the_form_of_a_certificate_is_001() {
     };
     assert_eq!(refused_at_noon(twice).await, "POSTURE-001");
     let unknown = |making: &mut Making| {
-        making.json = Some(making.report.to_json().unwrap().replacen("{\"v\":1", "{\"v\":1,\"root\":true", 1));
+        making.json =
+            Some(making.report.to_json().unwrap().replacen("{\"v\":1", "{\"v\":1,\"root\":true", 1));
     };
     assert_eq!(refused_at_noon(unknown).await, "POSTURE-001");
     assert_eq!(refused_at_noon(|making| making.json = Some(" ".repeat(33 << 10))).await, "POSTURE-001");
@@ -174,19 +178,29 @@ async fn of_two_connections_at_one_instant_one_gets_the_number() {
 async fn a_proven_device_that_is_locked_personal_or_anothers_is_told_so() {
     let scene = bound().await;
     let laptop = Laptop::of("alice");
-    let Answer::Remediate(barred) = shown(&mut scene.connect(), "bob", &laptop.certificate()).await else { panic!() };
+    let Answer::Remediate(barred) = shown(&mut scene.connect(), "bob", &laptop.certificate()).await else {
+        panic!()
+    };
     assert_eq!(barred.refusal().code(), "POSTURE-007");
     scene.store.set_device_state("lt-alice", DeviceState::Locked, 2).await.unwrap();
     let certificate = laptop.certificate();
-    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else { panic!() };
+    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else {
+        panic!()
+    };
     assert!(barred.text().contains("[POSTURE-006]"), "{}", barred.text());
-    assert_eq!(no_proof(shown(&mut scene.connect(), "alice", &certificate).await), "POSTURE-005", "its number is used");
+    assert_eq!(
+        no_proof(shown(&mut scene.connect(), "alice", &certificate).await),
+        "POSTURE-005",
+        "its number is used"
+    );
     let (print, text) = (fingerprint(&key_of("own")), key_of("own").to_openssh().unwrap());
     let mut own = NewDevice::active("own", "alice", "default", Some((&print, &text)));
     own.personal = true;
     scene.store.add_device(&own, 1).await.unwrap();
     let certificate = Laptop::new("own", "alice", "own").certificate();
-    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else { panic!() };
+    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else {
+        panic!()
+    };
     assert_eq!(barred.refusal().code(), "POSTURE-006");
 }
 
@@ -226,17 +240,24 @@ async fn a_persons_key_that_comes_before_the_device_costs_nothing() {
         let answer = proved(&mut attempt, "alice", &person_key("alice")).await;
         assert!(matches!(answer, Answer::Pass { methods: Methods::BOTH, .. }), "{answer:?}");
     }
-    assert!(matches!(shown(&mut attempt, "alice", &Laptop::of("alice").certificate()).await, Answer::Partial { .. }));
+    assert!(matches!(
+        shown(&mut attempt, "alice", &Laptop::of("alice").certificate()).await,
+        Answer::Partial { .. }
+    ));
     let answer = proved(&mut attempt, "alice", &person_key("alice")).await;
     assert!(matches!(answer, Answer::Partial { methods: Methods::PROMPT }), "{answer:?}");
 }
 
 #[tokio::test]
-async fn the_end_of_a_login_without_proof_says_in_the_log_what_was_wrong_with_the_last_one_and_nothing_on_the_wire() {
+async fn the_end_of_a_login_without_proof_says_in_the_log_what_was_wrong_with_the_last_one_and_nothing_on_the_wire()
+ {
     let scene = bound().await;
     let laptop = Laptop::of("alice");
     let mut texts = Vec::new();
-    for certificate in [laptop.issued(&laptop.report(Place { session: [9; 32], ..HERE })), laptop.forged(|making| making.at -= 500)] {
+    for certificate in [
+        laptop.issued(&laptop.report(Place { session: [9; 32], ..HERE })),
+        laptop.forged(|making| making.at -= 500),
+    ] {
         let mut attempt = scene.connect();
         let code = no_proof(shown(&mut attempt, "alice", &certificate).await);
         proved(&mut attempt, "alice", &person_key("alice")).await;

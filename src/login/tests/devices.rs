@@ -16,7 +16,10 @@ async fn without_a_device_a_persons_key_is_never_looked_at() {
     for user in ["alice", "nobody"] {
         let mut attempt = scene.connect();
         for key in [person_key("alice"), key_of("a stranger's")] {
-            assert!(offered(&mut attempt, user, &key).await, "any key may sign that a certificate could be for");
+            assert!(
+                offered(&mut attempt, user, &key).await,
+                "any key may sign that a certificate could be for"
+            );
             let Answer::Pass { methods, why } = proved(&mut attempt, user, &key).await else { panic!() };
             assert_eq!((methods, why.code()), (Methods::BOTH, "POSTURE-002"));
         }
@@ -89,7 +92,9 @@ async fn a_lost_retired_or_pending_device_is_like_an_unknown_key() {
     scene.store.set_device_state("lt-alice", DeviceState::Lost, 2).await.unwrap();
     for _ in 0..2 {
         let mut attempt = scene.connect();
-        let Answer::Pass { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await else { panic!() };
+        let Answer::Pass { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await else {
+            panic!()
+        };
         assert_eq!((methods, why.code()), (Methods::BOTH, "POSTURE-002"));
         scene.store.set_device_state("lt-alice", DeviceState::Retired, 3).await.unwrap();
     }

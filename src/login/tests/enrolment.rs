@@ -9,7 +9,11 @@ use crate::store::DeviceState;
 
 /// A machine on record, and the token for it.
 async fn registered(scene: &Scene, name: &str, imported: bool) -> (String, Token) {
-    let new = NewDevice { state: DeviceState::Registered, imported, ..NewDevice::active(name, "alice", "default", None) };
+    let new = NewDevice {
+        state: DeviceState::Registered,
+        imported,
+        ..NewDevice::active(name, "alice", "default", None)
+    };
     scene.store.add_device(&new, 1).await.unwrap();
     let offer = Offer::open(&scene.store, name, scene.clock.now()).await.unwrap();
     let token = Token {
@@ -47,9 +51,16 @@ async fn a_new_machine_proves_its_key_brings_its_token_and_waits_for_a_second_pe
     let enrolled = enrolment.complete(&scene.store, &text, scene.clock.now()).await.unwrap();
     assert_eq!((enrolled.device.as_str(), enrolled.state), ("lt-new", DeviceState::Pending));
     assert!(enrolment.complete(&scene.store, &text, scene.clock.now()).await.is_err(), "once");
-    assert_eq!(refused(shown(&mut scene.connect(), "alice", &laptop.certificate()).await), "POSTURE-002", "pending");
+    assert_eq!(
+        refused(shown(&mut scene.connect(), "alice", &laptop.certificate()).await),
+        "POSTURE-002",
+        "pending"
+    );
     scene.store.approve_device("lt-new", "ben", 2).await.unwrap();
-    assert!(matches!(shown(&mut scene.connect(), "alice", &laptop.certificate()).await, Answer::Partial { .. }));
+    assert!(matches!(
+        shown(&mut scene.connect(), "alice", &laptop.certificate()).await,
+        Answer::Partial { .. }
+    ));
 }
 
 #[tokio::test]
@@ -58,9 +69,13 @@ async fn one_that_is_vouched_for_is_in_use_at_once() {
     let (login, token) = registered(&scene, "lt-new", true).await;
     let laptop = Laptop::new("lt-new", "alice", "new");
     let enrolment = enrolling(shown(&mut scene.connect(), &login, &laptop.certificate()).await);
-    let enrolled = enrolment.complete(&scene.store, &token.to_text().unwrap(), scene.clock.now()).await.unwrap();
+    let enrolled =
+        enrolment.complete(&scene.store, &token.to_text().unwrap(), scene.clock.now()).await.unwrap();
     assert_eq!(enrolled.state, DeviceState::Active);
-    assert!(matches!(shown(&mut scene.connect(), "alice", &laptop.certificate()).await, Answer::Partial { .. }));
+    assert!(matches!(
+        shown(&mut scene.connect(), "alice", &laptop.certificate()).await,
+        Answer::Partial { .. }
+    ));
 }
 
 #[tokio::test]
@@ -70,7 +85,11 @@ async fn an_unknown_or_late_token_another_name_a_known_key_or_another_connection
     let laptop = Laptop::new("lt-new", "alice", "new");
     let answer = shown(&mut scene.connect(), "enroll+nosuchtoken", &laptop.certificate()).await;
     assert_eq!(refused(answer), "POSTURE-002");
-    for other in [Laptop::new("lt-other", "alice", "new"), Laptop::new("lt-new", "alice", "device of bob"), Laptop::new("lt-new", "alice", "person bob")] {
+    for other in [
+        Laptop::new("lt-other", "alice", "new"),
+        Laptop::new("lt-new", "alice", "device of bob"),
+        Laptop::new("lt-new", "alice", "person bob"),
+    ] {
         assert_eq!(refused(shown(&mut scene.connect(), &login, &other.certificate()).await), "POSTURE-002");
     }
     let elsewhere = Place { session: [9; 32], ..HERE };
@@ -78,7 +97,11 @@ async fn an_unknown_or_late_token_another_name_a_known_key_or_another_connection
     assert_eq!(refused(answer), "POSTURE-004");
     let certificate = laptop.certificate();
     enrolling(shown(&mut scene.connect(), &login, &certificate).await);
-    assert_eq!(refused(shown(&mut scene.connect(), &login, &certificate).await), "POSTURE-005", "its number is used");
+    assert_eq!(
+        refused(shown(&mut scene.connect(), &login, &certificate).await),
+        "POSTURE-005",
+        "its number is used"
+    );
     scene.clock.pass(std::time::Duration::from_secs(15 * 60));
     let late = laptop.forged(|making| {
         making.at += 900;
@@ -96,7 +119,8 @@ async fn a_token_that_is_not_the_logins_or_has_another_secret_enrols_nothing_and
     let enrolment = enrolling(shown(&mut scene.connect(), &login, &laptop.certificate()).await);
     let mut guessed = token.clone();
     guessed.secret = "A".repeat(32);
-    for wrong in [other.to_text().unwrap().to_string(), guessed.to_text().unwrap().to_string(), String::new()] {
+    for wrong in [other.to_text().unwrap().to_string(), guessed.to_text().unwrap().to_string(), String::new()]
+    {
         assert!(enrolment.complete(&scene.store, &wrong, scene.clock.now()).await.is_err());
         assert_eq!(scene.store.device("lt-new").await.unwrap().unwrap().state, DeviceState::Registered);
     }

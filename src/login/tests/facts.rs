@@ -33,14 +33,17 @@ fn telling(laptop: &Laptop, facts: &str) -> Report {
 
 const BAD: &str = r#"{"disk_encryption":[{"name":"/dev/sda1","encrypted":"1"},{"name":"/dev/sda2","encrypted":"0"}],
     "firewall":[{"enabled":"0"}]}"#;
-const GOOD: &str = r#"{"disk_encryption":[{"name":"/dev/sda2","encrypted":"1"}],"firewall":[{"enabled":"1"}]}"#;
+const GOOD: &str =
+    r#"{"disk_encryption":[{"name":"/dev/sda2","encrypted":"1"}],"firewall":[{"enabled":"1"}]}"#;
 
 #[tokio::test]
 async fn a_device_that_is_not_as_the_policy_asks_is_told_every_check_that_failed_and_what_to_do() {
     let scene = bound("block").await;
     let laptop = Laptop::of("alice");
     let certificate = laptop.issued(&telling(&laptop, BAD));
-    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else { panic!() };
+    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else {
+        panic!()
+    };
     assert_eq!((barred.refusal().code(), barred.device()), ("POSTURE-009", Some("lt-alice")));
     let reference = barred.refusal().reference();
     assert_eq!(
@@ -66,7 +69,9 @@ async fn what_was_not_told_has_failed() {
     let scene = bound("block").await;
     let laptop = Laptop::of("alice");
     let certificate = laptop.issued(&telling(&laptop, "{}"));
-    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else { panic!() };
+    let Answer::Remediate(barred) = shown(&mut scene.connect(), "alice", &certificate).await else {
+        panic!()
+    };
     assert!(barred.text().contains("did not tell its disk_encryption"), "{}", barred.text());
     let mut scene = scene;
     scene.device.evidence = Evidence::Key;
@@ -77,7 +82,9 @@ async fn what_was_not_told_has_failed() {
 #[tokio::test]
 async fn a_check_that_only_warns_lets_in_until_its_day() {
     let laptop = Laptop::of("alice");
-    for (mode, lets_in) in [("observe", true), ("warn until 2026-12-01", true), ("warn until 2026-11-01", false)] {
+    for (mode, lets_in) in
+        [("observe", true), ("warn until 2026-12-01", true), ("warn until 2026-11-01", false)]
+    {
         let scene = bound(mode).await;
         let answer = shown(&mut scene.connect(), "alice", &laptop.issued(&telling(&laptop, BAD))).await;
         assert_eq!(matches!(answer, Answer::Partial { .. }), lets_in, "{mode}: {answer:?}");

@@ -109,9 +109,16 @@ impl Laptop {
 
     /// The certificate that an agent makes of this report.
     pub(super) fn issued(&self, report: &Report) -> Certificate {
-        let seed = *private(&format!("{} throws {} away", self.name, report.bind.seq)).key_data().ed25519().unwrap().private.as_ref();
+        let seed = *private(&format!("{} throws {} away", self.name, report.bind.seq))
+            .key_data()
+            .ed25519()
+            .unwrap()
+            .private
+            .as_ref();
         let fresh = Fresh { seed: Zeroizing::new(seed), nonce: [1; 32] };
-        issue(&Soft(self.key.clone()), report, report.bind.seq, NOON.unsigned_abs(), &fresh).unwrap().certificate
+        issue(&Soft(self.key.clone()), report, report.bind.seq, NOON.unsigned_abs(), &fresh)
+            .unwrap()
+            .certificate
     }
 
     /// A certificate that is signed but is not as an agent makes it.

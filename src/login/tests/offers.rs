@@ -13,8 +13,15 @@ async fn an_offer_is_not_a_proof() {
     let mut attempt = scene.connect();
     assert!(offered(&mut attempt, "alice", &device_key("alice")).await);
     assert!(offered(&mut attempt, "alice", &device_key("alice")).await);
-    assert!(offered(&mut attempt, "alice", &person_key("alice")).await, "like any key that a certificate could be for");
-    assert_eq!(refused(proved(&mut attempt, "alice", &person_key("alice")).await), "POSTURE-002", "no device has proven itself");
+    assert!(
+        offered(&mut attempt, "alice", &person_key("alice")).await,
+        "like any key that a certificate could be for"
+    );
+    assert_eq!(
+        refused(proved(&mut attempt, "alice", &person_key("alice")).await),
+        "POSTURE-002",
+        "no device has proven itself"
+    );
     let mut attempt = scene.with_device("alice").await;
     assert!(offered(&mut attempt, "alice", &person_key("alice")).await);
     assert_eq!(refused(attempt.prompt("alice").await), "LOGIN-003", "the person has proven nothing");
