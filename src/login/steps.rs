@@ -288,11 +288,11 @@ impl Attempt {
             self.ground.store.forget_device(&device.name, None).await?;
         }
         let remediation = Remediation::new(accepted, &finding, self.ground.reference.clone());
-        Ok(self.remediate(remediation))
+        Ok(self.remediate(Box::new(remediation)))
     }
 
     /// The device's facts against the level that every login asks for; the targets may ask for more.
-    fn below(&self, accepted: Accepted, device: &Proven) -> Result<Accepted, Remediation> {
+    fn below(&self, accepted: Accepted, device: &Proven) -> Result<Accepted, Box<Remediation>> {
         let Some(level) = self.ground.bundle.login().posture() else { return Ok(accepted) };
         let now = self.ground.clock.now();
         let assessment = device.known().assess(&self.ground.bundle, now, now);
@@ -300,11 +300,11 @@ impl Attempt {
             return Ok(accepted);
         }
         let reference = self.ground.reference.clone();
-        Err(Remediation::below(accepted, device, &assessment, level, reference))
+        Err(Box::new(Remediation::below(accepted, device, &assessment, level, reference)))
     }
 
-    fn remediate(&mut self, remediation: Remediation) -> Answer {
+    fn remediate(&mut self, remediation: Box<Remediation>) -> Answer {
         self.device = remediation.device().and_then(|name| DeviceName::parse(name).ok());
-        self.said(Answer::Remediate(Box::new(remediation)))
+        self.said(Answer::Remediate(remediation))
     }
 }
