@@ -243,6 +243,8 @@ fn a_certificate_that_the_devices_own_key_signed_for_another_connection_is_worth
         ("POSTURE-004", report.to_string(), vec![]),
         ("POSTURE-001", report.to_string(), vec!["-O", "permit-pty"]),
         ("POSTURE-001", report.to_string().replacen('{', "{\"root\":true,", 1), vec![]),
+        ("POSTURE-005", report.to_string(), vec!["-V", "-10m:-5m"]),
+        ("POSTURE-005", report.to_string(), vec!["-V", "+5m:+8m"]),
     ];
     let mut texts = Vec::new();
     for (code, report, more) in wrong {

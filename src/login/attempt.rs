@@ -45,12 +45,12 @@ pub struct Attempt {
     /// What was wrong with the last proof of a machine that was none.
     pub(super) unproven: Option<Unproven>,
     /// How far the story of this login has been told to whoever logs it.
-    telling: Telling,
+    pub(super) telling: Telling,
 }
 
 /// What is still to be logged if the connection ends now.
 #[derive(Debug)]
-enum Telling {
+pub(super) enum Telling {
     /// Nothing has happened, or it was said.
     Said,
     /// Something was proven, and nothing has come of it.
@@ -313,7 +313,7 @@ impl Attempt {
         self.said(Answer::Disconnect { text: why.line(), why })
     }
 
-    fn refusal(&self, no: No) -> Refusal {
+    pub(super) fn refusal(&self, no: No) -> Refusal {
         Refusal::new(no.code, no.told, no.cause, self.ground.reference.clone())
     }
 }

@@ -7,9 +7,10 @@ use posture::certificate::{Binding, signer};
 use ssh_key::Certificate;
 
 use super::answer::Answer;
-use super::attempt::{Attempt, Phase, over, unjudged, used_key};
+use super::attempt::{Attempt, Phase, Telling, over, unjudged, used_key};
 use super::{LoginError, No, WHAT_KEY};
 use crate::device::{self, Accepted, At, Enrolment, Judged, Unproven};
+use crate::refusal::Refusal;
 use crate::store::StoreError;
 
 impl Attempt {
@@ -53,6 +54,17 @@ impl Attempt {
             self.used.push(fingerprint);
         }
         moved.unwrap_or_else(|why| self.end(unjudged(&why)))
+    }
+
+    /// The transport refused a certificate by itself, and nobody was asked. The refusal is to be logged.
+    pub fn overheard(&mut self, code: posture::Code) -> Refusal {
+        let cause = format!("{}, as the transport found", code.meaning());
+        let why = self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause: cause.clone() });
+        self.unproven = Some(Unproven { code, cause });
+        if !matches!(self.telling, Telling::Begun) {
+            self.telling = Telling::Said;
+        }
+        why
     }
 
     async fn first_certificate(

@@ -72,8 +72,20 @@ impl Handler {
         Auth::Accept
     }
 
+    /// Logs a certificate that was refused before the login was asked.
+    pub(super) async fn overheard(&mut self) {
+        let (Phase::Login(attempt), Some(proof)) = (&mut self.phase, &self.proof) else { return };
+        if let Some(code) = proof.ear.take() {
+            let why = attempt.overheard(code);
+            connection::refused(&self.bastion, attempt, &why, "auth.login").await;
+        }
+    }
+
     pub(super) fn finished(&mut self) {
         self.logged_in.cancel();
+        if let Some(proof) = &self.proof {
+            proof.ear.close();
+        }
         if let Some(place) = &mut self.place {
             place.authenticated();
         }

@@ -20,6 +20,7 @@ use super::enrolment::Enrolment;
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
+use super::overheard::Ear;
 use super::remediation::Remediation;
 use super::tap::Bound;
 use crate::bastion::Bastion;
@@ -51,6 +52,12 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// What a machine's proof is held against, and what is heard of one that never comes this far.
+pub(super) struct Proof {
+    pub(super) bound: Bound,
+    pub(super) ear: Arc<Ear>,
+}
+
 /// One connection.
 pub(super) struct Handler {
     pub(super) bastion: Arc<Bastion>,
@@ -58,7 +65,7 @@ pub(super) struct Handler {
     pub(super) phase: Phase,
     channels: Channels,
     /// None inside a jump: no machine proves itself there.
-    bound: Option<Bound>,
+    pub(super) proof: Option<Proof>,
     pub(super) handle: Arc<OnceLock<Handle>>,
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
@@ -83,7 +90,7 @@ impl Handler {
         kill: CancellationToken,
         pace: Arc<Pace>,
         place: Place,
-        bound: Bound,
+        proof: Proof,
     ) -> (Self, Entrance) {
         let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
@@ -91,13 +98,13 @@ impl Handler {
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
-        let (bound, place, names) = (Some(bound), Some(place), Some(door.names().clone()));
+        let (proof, place, names) = (Some(proof), Some(place), Some(door.names().clone()));
         let own = Self {
             bastion,
             peer,
             phase,
             channels,
-            bound,
+            proof,
             handle,
             kill,
             logged_in,
@@ -125,7 +132,7 @@ impl Handler {
             peer,
             phase,
             channels,
-            bound: None,
+            proof: None,
             handle: Arc::default(),
             kill,
             logged_in,
@@ -235,6 +242,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
+        self.overheard().await;
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -255,7 +263,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         shown: &Certificate,
     ) -> Result<Auth, russh::Error> {
-        let (Phase::Login(attempt), Some(bound)) = (&mut self.phase, &self.bound) else {
+        let (Phase::Login(attempt), Some(Proof { bound, .. })) = (&mut self.phase, &self.proof) else {
             return Ok(Auth::reject());
         };
         let answer = attempt.certified(user, shown, bound).await;
@@ -268,6 +276,7 @@ impl russh::server::Handler for Handler {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        self.overheard().await;
         let attempt = match &mut self.phase {
             Phase::Login(attempt) => attempt,
             Phase::Dismissed => return Ok(no_question()),
@@ -459,8 +468,15 @@ impl Drop for Handler {
             Phase::Open(connection) => {
                 tokio::spawn(connection::leave(bastion, connection));
             }
-            Phase::Login(attempt) => {
-                tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
+            Phase::Login(mut attempt) => {
+                let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
+                let why = heard.map(|code| attempt.overheard(code));
+                tokio::spawn(async move {
+                    if let Some(why) = why {
+                        connection::refused(&bastion, &attempt, &why, "auth.login").await;
+                    }
+                    connection::unfinished(&bastion, &attempt).await;
+                });
             }
             Phase::Arriving(_)
             | Phase::Remediation(_)

@@ -12,8 +12,10 @@ mod inlet;
 mod inner;
 mod listener;
 mod outlet;
+mod overheard;
 mod remediation;
 mod stream;
 mod tap;
 
 pub use listener::{ServeError, Stop, serve};
+pub use overheard::Overhearing;

@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::flow::{Granted, Pace};
+use super::overheard::{self, Ear};
 use super::tap::Tap;
 
 /// How long the tiny grant of a stalled channel is held back: a third of a core falls to a few percent.
@@ -33,17 +34,18 @@ pub(super) struct OperatorStream<S> {
     held: BytesMut,
     timer: Option<Pin<Box<Sleep>>>,
     tap: Option<Tap>,
+    ear: Option<Arc<Ear>>,
 }
 
 impl<S> OperatorStream<S> {
     pub(super) fn new(stream: S, kill: CancellationToken, pace: Arc<Pace>) -> Self {
         let killed = Box::pin(kill.cancelled_owned());
-        Self { stream, pace, killed, held: BytesMut::new(), timer: None, tap: None }
+        Self { stream, pace, killed, held: BytesMut::new(), timer: None, tap: None, ear: None }
     }
 
-    /// Lets `tap` read along what is sent, until it has seen enough.
-    pub(super) fn tapped(self, tap: Tap) -> Self {
-        Self { tap: Some(tap), ..self }
+    /// Lets `tap` read along what is sent until it has seen enough, and `ear` hear what is said of what is read.
+    pub(super) fn tapped(self, tap: Tap, ear: Arc<Ear>) -> Self {
+        Self { tap: Some(tap), ear: Some(ear), ..self }
     }
 
     fn sent(&mut self, bytes: &[u8]) {
@@ -111,6 +113,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for OperatorStream<S> {
         if due && let Poll::Ready(Err(why)) = self.poll_release(context) {
             return Poll::Ready(Err(why));
         }
+        if self.ear.as_ref().is_some_and(|ear| ear.closed()) {
+            self.ear = None;
+        }
+        overheard::reading(self.ear.as_ref());
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
