@@ -67,7 +67,7 @@ pub enum Answer {
     /// Success on the wire, into a dead end where the device's owner is told what to do. To be logged.
     Remediate(Box<Remediation>),
     /// Success on the wire, for a machine that is to be enrolled and for nothing else.
-    Enrol(Box<Enrolment>),
+    EnrolDevice(Box<Enrolment>),
     /// The connection ends with this text. To be logged.
     Disconnect {
         /// The line that is told.

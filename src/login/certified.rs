@@ -107,7 +107,7 @@ impl Attempt {
         match Enrolment::begin(&self.ground.store, token, certificate, reference, at).await? {
             Ok(enrolment) => {
                 self.device = policy::DeviceName::parse(enrolment.device()).ok();
-                Ok(self.said(Answer::Enrol(Box::new(enrolment))))
+                Ok(self.said(Answer::EnrolDevice(Box::new(enrolment))))
             }
             Err(unproven) => {
                 self.phase = Phase::Accepted(accepted);

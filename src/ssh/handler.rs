@@ -13,10 +13,10 @@ use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::answers::{advertised, no_question};
+use super::answering::{advertised, no_question};
 use super::channels::{Broken, Channels};
+use super::device_enrolment::Enrolment;
 use super::door::{Door, Entrance};
-use super::enrolment::Enrolment;
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
@@ -44,7 +44,7 @@ pub(super) enum Phase {
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
     /// A machine that is to be enrolled: its token and nothing else.
-    Enrolment(Enrolment),
+    DeviceEnrolment(Enrolment),
     /// `Authenticated`.
     Open(Arc<Connection>),
     /// The words of a disconnect are on their way.
@@ -162,7 +162,7 @@ impl Handler {
                 }
                 Ok(())
             }
-            Phase::Enrolment(enrolment) => {
+            Phase::DeviceEnrolment(enrolment) => {
                 match self.channels.begin(channel, start, session.handle()) {
                     Some((asked, operator)) => enrolment.begin(&self.bastion, asked.start, operator),
                     None => session.channel_failure(channel)?,
@@ -179,7 +179,7 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::Enrolment(enrolment) => enrolment.has_room(),
+            Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
         }
     }
@@ -199,7 +199,7 @@ impl Handler {
             Phase::Open(_)
             | Phase::Login(_)
             | Phase::Arriving(_)
-            | Phase::Enrolment(_)
+            | Phase::DeviceEnrolment(_)
             | Phase::Dismissed
             | Phase::Ended => None,
         }
@@ -480,7 +480,7 @@ impl Drop for Handler {
             }
             Phase::Arriving(_)
             | Phase::Remediation(_)
-            | Phase::Enrolment(_)
+            | Phase::DeviceEnrolment(_)
             | Phase::Dismissed
             | Phase::Ended => {}
         }

@@ -2,10 +2,10 @@
 //! Never decides anything by itself and never knows the web.
 
 mod algorithms;
-mod answers;
+mod answering;
 mod channels;
+mod device_enrolment;
 mod door;
-mod enrolment;
 mod flow;
 mod handler;
 mod inlet;

@@ -36,7 +36,7 @@ async fn registered(scene: &Scene, name: &str, imported: bool) -> (String, Token
 
 fn enrolling(answer: Answer) -> Enrolment {
     match answer {
-        Answer::Enrol(enrolment) => *enrolment,
+        Answer::EnrolDevice(enrolment) => *enrolment,
         other => panic!("not enrolling: {other:?}"),
     }
 }

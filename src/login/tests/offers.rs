@@ -76,7 +76,7 @@ async fn story(require: Require, wrong: usize, offers: &[Vec<usize>; 5]) -> Vec<
             Answer::Ask { instructions, .. } => format!("ask {instructions}"),
             Answer::Done(authenticated) => format!("done {:?}", authenticated.factors()),
             Answer::Remediate(_) => "remediate".to_owned(),
-            Answer::Enrol(_) => "enrol".to_owned(),
+            Answer::EnrolDevice(_) => "enrol".to_owned(),
             Answer::Disconnect { why, .. } => format!("disconnect {}", why.code()),
         });
     }

@@ -4,7 +4,7 @@
 use russh::server::Auth;
 use russh::{Disconnect, MethodKind, MethodSet};
 
-use super::enrolment::Enrolment;
+use super::device_enrolment::Enrolment;
 use super::handler::{Handler, Phase};
 use crate::live::Cutter;
 use crate::login::{Answer, Authenticated, Methods};
@@ -32,8 +32,8 @@ impl Handler {
             },
             Answer::Done(authenticated) => self.open(*authenticated).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
-            Answer::Enrol(enrolment) => {
-                self.phase = Phase::Enrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
+            Answer::EnrolDevice(enrolment) => {
+                self.phase = Phase::DeviceEnrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
                 self.finished();
                 Auth::Accept
             }
