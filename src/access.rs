@@ -1,6 +1,9 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod below;
+mod reach;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,15 +12,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceName, Held, Level, Missing,
-    OperatorName, Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
+    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
-use crate::device::{Known, cause};
-use crate::login::Authenticated;
+use crate::device::{Known, Proven};
+use crate::login::{Authenticated, Invited};
 use crate::store::{BundleFile, Store, StoreError};
+
+pub use below::Below;
+use below::{lacking_level, warnings};
+pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
 const STALE: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -152,13 +159,6 @@ pub struct Permitted {
     warnings: Vec<String>,
 }
 
-/// What a device is not that a grant or the login asks for.
-#[derive(Debug)]
-pub struct Below {
-    level: Level,
-    assessment: Assessment,
-}
-
 /// Why a channel is not permitted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -259,83 +259,97 @@ async fn judge(
     moment: Moment,
 ) -> Result<(Permit, Vec<String>), Refused> {
     let bundle = bastion.access.bundle();
-    let standing = Standing::read(bastion, &bundle, authenticated).await?;
-    let now = bastion.clock.now();
-    let device = standing.device.map(|device| (device.assess(&bundle, moment.asked, now), device));
-    let facts = device.as_ref().map(|(assessment, device)| device.facts(assessment));
-    // A proof from the future means that the clock was set back: such a proof counts as stale.
-    let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
-    let factors: Vec<Held> =
-        authenticated.factors().iter().map(|&(factor, at)| Held { factor, age: age(at) }).collect();
-    let request = Request {
-        operator: authenticated.operator(),
-        roles: &standing.roles,
-        tenant: &standing.tenant,
-        enabled: standing.enabled,
-        device: facts.as_ref(),
-        target,
-        account,
-        kind,
-        factors: &factors,
-        assurance: authenticated.assurance(),
-        source: authenticated.source(),
-        reason: None,
-        approvals: 0,
-        now,
-        since: moment.since,
-    };
-    let assessment = device.map(|(assessment, _)| assessment);
-    match policy::decide(&bundle, &request) {
+    let held = Held::read(bastion, &bundle, authenticated, moment).await?;
+    match held.decide(&bundle, target, account, kind) {
         Ok(permit) => {
-            let warnings = assessment.map(|of| warnings(&bundle, &permit, &of)).unwrap_or_default();
+            let warnings = held.judged.map(|(of, _)| warnings(&bundle, &permit, &of)).unwrap_or_default();
             Ok((permit, warnings))
         }
-        Err(denial) => Err(match (lacking_level(&denial), assessment) {
-            (Some(level), Some(assessment)) => Refused::Below(Box::new(Below { level, assessment })),
+        Err(denial) => Err(match (lacking_level(&denial), held.judged) {
+            (Some(level), Some((assessment, _))) => Refused::Below(Box::new(Below { level, assessment })),
             _ => Refused::Denied(Box::new(denial)),
         }),
     }
 }
 
-/// The level that a device would have to be at; the first of what is missing, for it is what is told first.
-fn lacking_level(denial: &Denial) -> Option<Level> {
-    denial.missing.iter().find_map(|missing| match missing {
-        Missing::Posture(level) => Some(level.clone()),
-        _ => None,
-    })
+/// All that a decision about this operator rests on but for what is asked.
+struct Held<'a> {
+    authenticated: &'a Authenticated,
+    standing: Standing,
+    /// The device as it is judged for this moment.
+    judged: Option<(Assessment, DeviceFacts)>,
+    factors: Vec<policy::Held>,
+    now: Timestamp,
+    since: Option<Timestamp>,
 }
 
-/// What will bar the device from the levels that this permit rests on, each when its day comes.
-fn warnings(bundle: &Bundle, permit: &Permit, assessment: &Assessment) -> Vec<String> {
-    let grant = bundle.grants().iter().find(|grant| grant.name() == permit.grant());
-    let levels =
-        bundle.login().posture().into_iter().chain(grant.and_then(|grant| grant.require().posture()));
-    let mut lines: Vec<String> = levels
-        .flat_map(|level| assessment.warning(level))
-        .map(|of| format!("bartizan: {}: {} ({}); {}", of.check, of.failed, of.mode, of.do_))
-        .collect();
-    lines.sort();
-    lines.dedup();
-    lines
-}
-
-impl Below {
-    /// Why, in full. For the log.
-    pub fn cause(&self) -> String {
-        cause(&self.assessment, &self.level)
+impl<'a> Held<'a> {
+    async fn read(
+        bastion: &Bastion,
+        bundle: &Bundle,
+        authenticated: &'a Authenticated,
+        moment: Moment,
+    ) -> Result<Self, StoreError> {
+        let standing =
+            Standing::read(bastion, bundle, authenticated.operator(), authenticated.proven()).await?;
+        let now = bastion.clock.now();
+        let judged = standing.device.as_ref().map(|device| {
+            let assessment = device.assess(bundle, moment.asked, now);
+            let facts = device.facts(&assessment);
+            (assessment, facts)
+        });
+        // A proof from the future means that the clock was set back: such a proof counts as stale.
+        let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
+        let factors = authenticated
+            .factors()
+            .iter()
+            .map(|&(factor, at)| policy::Held { factor, age: age(at) })
+            .collect();
+        Ok(Self { authenticated, standing, judged, factors, now, since: moment.since })
     }
 
-    /// What whoever sits at the device is told.
-    pub fn text(&self, device: &Known, reference: &str) -> String {
-        device.remediation(&self.assessment, &self.level, reference)
+    fn decide(
+        &self,
+        bundle: &Bundle,
+        target: &str,
+        account: Option<&AccountName>,
+        kind: &ChannelKind,
+    ) -> policy::Decision {
+        let request = Request {
+            operator: self.authenticated.operator(),
+            roles: &self.standing.roles,
+            tenant: &self.standing.tenant,
+            enabled: self.standing.enabled,
+            device: self.judged.as_ref().map(|(_, facts)| facts),
+            target,
+            account,
+            kind,
+            factors: &self.factors,
+            assurance: self.authenticated.assurance(),
+            source: self.authenticated.source(),
+            reason: None,
+            approvals: 0,
+            now: self.now,
+            since: self.since,
+        };
+        policy::decide(bundle, &request)
     }
 }
 
 /// Whether a logged-in connection may stay: its operator and its device are still in order.
 pub async fn may_stay(bastion: &Bastion, authenticated: &Authenticated) -> bool {
-    let bundle = bastion.access.bundle();
-    match Standing::read(bastion, &bundle, authenticated).await {
-        Ok(standing) => standing.enabled && (standing.device.is_some() || authenticated.device().is_none()),
+    in_order(bastion, authenticated.operator(), authenticated.proven()).await
+}
+
+/// Whether a connection that came by an invitation may stay.
+pub async fn may_enrol(bastion: &Bastion, invited: &Invited) -> bool {
+    in_order(bastion, invited.operator(), invited.proven()).await
+}
+
+async fn in_order(bastion: &Bastion, operator: &OperatorName, device: Option<&Proven>) -> bool {
+    let (bundle, proven) = (bastion.access.bundle(), device.is_some());
+    match Standing::read(bastion, &bundle, operator, device).await {
+        Ok(standing) => standing.enabled && (standing.device.is_some() || !proven),
         Err(_) => false,
     }
 }
@@ -353,11 +367,12 @@ impl Standing {
     async fn read(
         bastion: &Bastion,
         bundle: &Bundle,
-        authenticated: &Authenticated,
+        operator: &OperatorName,
+        proven: Option<&Proven>,
     ) -> Result<Self, StoreError> {
-        let person = crate::login::person(&bastion.store, bundle, authenticated.operator()).await?;
-        let device = match authenticated.proven() {
-            Some(device) if device.still_holds(&bastion.store, authenticated.operator()).await? => {
+        let person = crate::login::person(&bastion.store, bundle, operator).await?;
+        let device = match proven {
+            Some(device) if device.still_holds(&bastion.store, operator).await? => {
                 Some(device.known().clone())
             }
             _ => None,

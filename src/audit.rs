@@ -10,6 +10,7 @@ use std::time::Duration;
 use ledger::log::{Event, Log, Sign, Torn};
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
@@ -54,6 +55,7 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     node: Arc<str>,
     dir: Arc<Path>,
+    broken: CancellationToken,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -89,13 +91,15 @@ impl Audit {
         let log = Log::open(&dir, signer)?;
         let found = Found { new: log.is_new(), unsigned: log.unsigned_at_open(), torn: log.torn().to_vec() };
         let (to, from) = sync_channel(WAITING);
-        let writer = Writer { log, clock: clock.clone(), checkpoint, dir: dir.display().to_string() };
+        let broken = CancellationToken::new();
+        let where_to = dir.display().to_string();
+        let writer = Writer { log, clock: clock.clone(), checkpoint, dir: where_to, broken: broken.clone() };
         let thread = std::thread::Builder::new()
             .name("audit".into())
             .spawn(move || writer.run(&from))
             .map_err(|source| ledger::log::OpenError::Io { path: dir.clone(), source })?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok((Self { to, clock, node: node.into(), dir: dir.into(), thread }, found))
+        Ok((Self { to, clock, node: node.into(), dir: dir.into(), broken, thread }, found))
     }
 
     /// An event of `kind` now, with nothing else said.
@@ -106,6 +110,11 @@ impl Audit {
     /// The folder the log lies in.
     pub fn log_dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Cancelled once the log could not be written: from then on it is closed until the server is started again.
+    pub fn broken(&self) -> &CancellationToken {
+        &self.broken
     }
 
     /// The node's name in every entry.
@@ -219,6 +228,7 @@ struct Writer {
     clock: Arc<dyn Clock>,
     checkpoint: Duration,
     dir: String,
+    broken: CancellationToken,
 }
 
 impl Writer {
@@ -274,6 +284,9 @@ impl Writer {
             }
         }
         let synced = self.log.sync().map_err(|why| self.error(&why));
+        if synced.is_err() {
+            self.broken.cancel();
+        }
         for (appended, done) in waiting {
             if let Some(done) = done {
                 let _ = done.send(synced.clone().and(appended));

@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 /// A terminal's size: columns and rows in characters, then both in pixels (RFC 4254 section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,11 @@ pub trait Source: Send {
 
     /// The next message; `None` when the leg is gone. Cancel-safe: a message is returned or stays.
     fn next(&mut self) -> impl Future<Output = Option<Self::Item>> + Send;
+
+    /// Cancelled once the peer has closed the channel, whatever still waits to be carried; never, where that is an item.
+    fn over(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
 
     /// Says that a message has been carried to its end, so that its room may be used again.
     fn settle(&self, size: usize);

@@ -10,8 +10,8 @@ use serde_json::Map;
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
-use crate::live::{Connection, Cut, Cutter, Route, Session};
-use crate::login::{Attempt, Authenticated};
+use crate::live::{Connection, Cut, Cutter, Guest, Route, Session};
+use crate::login::{Attempt, Authenticated, Invited};
 use crate::recording::Place;
 use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
@@ -89,6 +89,28 @@ pub async fn enter(
     None
 }
 
+/// Somebody who came by an invitation: logged first, then listed, then asked once more, as with [`enter`].
+///
+/// `None` when it cannot be logged or no longer holds.
+pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -> Option<Arc<Guest>> {
+    let mut event = bastion.audit.event("auth.login");
+    event.operator = Some(invited.operator().to_string());
+    event.device = invited.proven().map(|device| device.name().to_string());
+    event.outcome = Some("ok".into());
+    event.detail = invited.detail();
+    event.detail.insert("peer".into(), invited.peer().to_string().into());
+    if let Err(why) = bastion.audit.note(event).await {
+        tracing::error!(%why, "a login was refused because it cannot be logged");
+        return None;
+    }
+    let guest = bastion.live.receive(Arc::new(invited), cutter);
+    if access::may_enrol(bastion, &guest.invited).await {
+        return Some(guest);
+    }
+    bastion.live.dismiss(&guest);
+    None
+}
+
 /// A connection inside a connection (`ssh -J`): it rests on the outer one's login, and goes where its host and user say.
 ///
 /// `None` when the outer login no longer holds.
@@ -127,7 +149,7 @@ pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: Stri
 pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
     tokio::select! {
         () = connection.idle(limit) => connection.cutter.cut(Cut::Idle),
-        () = connection.cutter.closed() => {}
+        () = connection.cutter.gone().cancelled() => {}
     }
 }
 
@@ -176,10 +198,10 @@ async fn open(
 
 /// The connection is over: its session is closed in the log and in the store.
 pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
+    // Channels seal themselves first: the session's end is the last thing said of it, and until then it can be cut.
+    connection.at_rest().await;
     bastion.live.leave(&connection);
     let Some(session) = connection.opened_session() else { return };
-    // Channels seal themselves first: the session's end is the last thing said of it.
-    session.all_channels_ended().await;
     let why = connection.cutter.why();
     let Some(entry) = session.take_entry().await else { return };
     let outcome = match why {

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{AccountName, ChannelKind, TargetName};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
 use crate::audit::Opened;
 use crate::bastion::Bastion;
 use crate::ids::{RecordingId, SessionId};
-use crate::login::Authenticated;
+use crate::login::{Authenticated, Invited};
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -34,6 +34,8 @@ pub enum Cut {
     Idle,
     /// The server is stopping.
     Stopping,
+    /// The audit log cannot be written.
+    Unlogged,
 }
 
 impl Cut {
@@ -45,6 +47,7 @@ impl Cut {
             Self::TimeUp => "SESSION-003",
             Self::Idle => "SESSION-004",
             Self::Stopping => "SESSION-005",
+            Self::Unlogged => "SESSION-006",
         }
     }
 
@@ -56,6 +59,9 @@ impl Cut {
             Self::TimeUp => "the time of this session is up",
             Self::Idle => "this session was idle for too long",
             Self::Stopping => "the bastion is stopping; connect again in a moment",
+            Self::Unlogged => {
+                "the bastion cannot keep its log, so nothing may go on; tell your administrator"
+            }
         }
     }
 }
@@ -85,9 +91,9 @@ impl Cutter {
         });
     }
 
-    /// Returns once the connection has ended.
-    pub async fn closed(&self) {
-        self.kill.cancelled().await;
+    /// Cancelled when the connection has ended.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.kill
     }
 
     /// Cancelled when the relays are to stop.
@@ -118,6 +124,16 @@ pub struct Connection {
     busy: watch::Sender<usize>,
 }
 
+/// A connection that came by an invitation: no session is ever opened in it.
+#[derive(Debug)]
+pub struct Guest {
+    /// Who was invited, and from which device they came.
+    pub invited: Arc<Invited>,
+    /// Ends it.
+    pub cutter: Cutter,
+    number: u64,
+}
+
 /// Where the channels of a connection go: as the login name says, or, inside a jump, as the inner host and user say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
@@ -141,8 +157,6 @@ pub struct Session {
     channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
     /// Channels ever begun.
     begun: AtomicU32,
-    /// Told when a channel ends.
-    ended: Notify,
     /// The session's entry in the log.
     entry: tokio::sync::Mutex<Entry>,
 }
@@ -180,6 +194,7 @@ pub struct LiveSession {
 #[derive(Debug, Default)]
 pub struct Live {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    guests: Mutex<HashMap<u64, Arc<Guest>>>,
     next: AtomicU64,
     /// Counts the times everything was asked again.
     generation: AtomicU64,
@@ -209,6 +224,19 @@ impl Live {
         connection
     }
 
+    /// Somebody came by an invitation: from now on the connection can be cut.
+    pub fn receive(&self, invited: Arc<Invited>, cutter: Cutter) -> Arc<Guest> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let guest = Arc::new(Guest { invited, cutter, number });
+        lock(&self.guests).insert(number, guest.clone());
+        guest
+    }
+
+    /// The guest's connection is over.
+    pub fn dismiss(&self, guest: &Guest) {
+        lock(&self.guests).remove(&guest.number);
+    }
+
     /// The connection is over.
     pub fn leave(&self, connection: &Connection) {
         lock(&self.connections).remove(&connection.number);
@@ -234,10 +262,13 @@ impl Live {
         found.is_some()
     }
 
-    /// Cuts everything: the server stops.
-    pub fn stop_all(&self) {
+    /// Cuts everything.
+    pub fn cut_all(&self, why: Cut) {
         for connection in self.snapshot() {
-            connection.cutter.cut(Cut::Stopping);
+            connection.cutter.cut(why);
+        }
+        for guest in self.guests() {
+            guest.cutter.cut(Cut::Stopping);
         }
     }
 
@@ -251,11 +282,20 @@ impl Live {
                 connection.cutter.cut(Cut::NoLongerPermitted);
             }
         }
+        for guest in self.guests() {
+            if !access::may_enrol(bastion, &guest.invited).await {
+                guest.cutter.cut(Cut::NoLongerPermitted);
+            }
+        }
     }
 
     /// Changes whenever everything is asked again: a channel that was decided under another number asks once more.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
+    }
+
+    fn guests(&self) -> Vec<Arc<Guest>> {
+        lock(&self.guests).values().cloned().collect()
     }
 
     fn snapshot(&self) -> Vec<Arc<Connection>> {
@@ -281,7 +321,6 @@ impl Connection {
                 since,
                 channels: Mutex::default(),
                 begun: AtomicU32::new(0),
-                ended: Notify::new(),
                 entry: tokio::sync::Mutex::new(Entry::NotYet),
             })
         });
@@ -292,6 +331,11 @@ impl Connection {
     pub fn carry(self: &Arc<Self>) -> Carried {
         self.busy.send_modify(|busy| *busy += 1);
         Carried { connection: self.clone() }
+    }
+
+    /// Returns once nothing is carried.
+    pub async fn at_rest(&self) {
+        let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
     }
 
     /// Returns once nothing has been carried for `limit`.
@@ -373,17 +417,6 @@ impl Session {
         }
     }
 
-    /// Returns once no channel is open.
-    pub async fn all_channels_ended(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if lock(&self.channels).is_empty() {
-                return;
-            }
-            ended.await;
-        }
-    }
-
     /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
     pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
         lock(&self.channels).insert(recording.clone(), (kind, asked));
@@ -395,6 +428,13 @@ impl Session {
 #[derive(Debug)]
 pub struct Carried {
     connection: Arc<Connection>,
+}
+
+impl Carried {
+    /// What carries it.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
 }
 
 impl Drop for Carried {
@@ -413,7 +453,6 @@ pub struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         lock(&self.session.channels).remove(&self.recording);
-        self.session.ended.notify_waiters();
     }
 }
 

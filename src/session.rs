@@ -13,11 +13,11 @@ use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
 use crate::device;
-use crate::live::{Connection, Cut, Open, Route, Session};
+use crate::live::{Carried, Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits};
-use crate::target::{self, Connected, Unconnected};
+use crate::target::{self, ConnectError, Connected, Stop, Unconnected};
 
 /// What is told to who named no target.
 const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
@@ -31,14 +31,8 @@ const TARGET_GONE: &str = "the target's connection ended";
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
-pub async fn run(
-    bastion: Arc<Bastion>,
-    connection: Arc<Connection>,
-    asked: Asked,
-    mut ingress: impl Ingress,
-) {
-    let _carried = connection.carry();
-    if let Err(refusal) = story(&bastion, &connection, asked, &mut ingress).await {
+pub async fn run(bastion: Arc<Bastion>, carried: Carried, asked: Asked, mut ingress: impl Ingress) {
+    if let Err(refusal) = story(&bastion, carried.connection(), asked, &mut ingress).await {
         ingress.accept().await;
         ingress.dismiss(&refusal.text()).await;
     }
@@ -63,9 +57,10 @@ async fn story(
         recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
     let _open = listed(&session, &recorded);
     let recorded = settled(bastion, &session, generation, recorded).await?;
-    let mut connected = match target::connect(bastion, recorded).await {
+    let stop = Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() };
+    let mut connected = match target::connect(bastion, recorded, &stop).await {
         Ok(connected) => connected,
-        Err(unconnected) => return Err(unreached(bastion, unconnected).await),
+        Err(unconnected) => return unreached(bastion, connection, unconnected).await,
     };
     ingress.accept().await;
     ingress.notice(&warnings).await;
@@ -149,7 +144,8 @@ async fn relayed(
     let (recorded, leg) = connected.parts();
     let permitted = recorded.permitted();
     let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
-    let limits = Limits { cut: connection.cutter.ending().clone(), idle };
+    let cutter = &connection.cutter;
+    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle };
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
@@ -215,8 +211,16 @@ async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), R
 }
 
 /// A target that was not reached: the recording says so and is sealed.
-async fn unreached(bastion: &Bastion, unconnected: Unconnected) -> Refusal {
+async fn unreached(
+    bastion: &Bastion,
+    connection: &Connection,
+    unconnected: Unconnected,
+) -> Result<(), Refusal> {
     let Unconnected { recorded, why } = unconnected;
+    if matches!(why, ConnectError::Stopped) {
+        let how = connection.cutter.why().map_or(How::Ended(Ended::OperatorGone), How::Cut);
+        return sealed(bastion, recorded, how).await;
+    }
     let refusal = refusal(bastion, why.code(), why.told().to_owned(), why.to_string());
     let outcome = Outcome::Failed { code: Some(why.code().into()), reason: why.to_string() };
     let mut detail: Map<String, Value> = Map::new();
@@ -224,7 +228,7 @@ async fn unreached(bastion: &Bastion, unconnected: Unconnected) -> Refusal {
     if let Err(why) = recorded.seal(bastion, outcome, detail).await {
         tracing::error!(%why, "a recording was not sealed; it is recovered at the next start");
     }
-    refusal
+    Err(refusal)
 }
 
 fn unrecorded(bastion: &Bastion, why: &dyn std::error::Error) -> Refusal {

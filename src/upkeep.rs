@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::audit::AuditError;
 use crate::bastion::Bastion;
 use crate::ids::RecordingId;
+use crate::live::Cut;
 use crate::store::{Recording, RecordingEnd, RecordingState, SessionEnd, StoreError};
 
 /// Between two rounds of forgetting.
@@ -95,6 +96,15 @@ pub async fn forget(bastion: Arc<Bastion>) {
             tracing::warn!(%why, "old failures of sources were not forgotten");
         }
     }
+}
+
+/// Cuts everything when the log can no longer be written: nothing goes on that is not logged.
+pub async fn watch_the_log(bastion: Arc<Bastion>) {
+    bastion.audit.broken().cancelled().await;
+    tracing::error!(
+        "the audit log cannot be written: all sessions are cut and no login is taken; mend the disk and restart"
+    );
+    bastion.live.cut_all(Cut::Unlogged);
 }
 
 /// What the log has already said.

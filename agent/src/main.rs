@@ -1,7 +1,7 @@
 //! Arguments in, exit code out.
 //! It never does a command's work itself.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use agent::Environment;
@@ -25,8 +25,11 @@ fn run() -> anyhow::Result<u8> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("the process cannot be closed to others")?;
+    // Of its work only the running agent tells; a command says what came of it.
+    let runs = std::env::args_os().any(|word| word == "run");
+    let level = if runs { tracing::Level::INFO } else { tracing::Level::WARN };
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time();
-    log.with_max_level(tracing::Level::INFO).init();
+    log.with_ansi(std::io::stderr().is_terminal()).with_max_level(level).init();
     // One thread: the agent is idle nearly always, and must be small.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

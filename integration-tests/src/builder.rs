@@ -21,12 +21,19 @@ pub struct Builder {
 /// What the bundle and the configuration say.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    operators: Vec<String>,
+    operators: Vec<Person>,
     targets: Vec<Wanted>,
     fresh: String,
     /// Section and line, for `bartizan.toml`.
     settings: Vec<(String, String)>,
     grants: bool,
+}
+
+#[derive(Clone)]
+struct Person {
+    name: String,
+    roles: Vec<String>,
+    phone: bool,
 }
 
 #[derive(Clone)]
@@ -51,7 +58,20 @@ impl Default for Plan {
 impl Builder {
     /// An operator with a key, a device and a phone, who may do everything on every granted target.
     pub fn operator(mut self, name: &str) -> Self {
-        self.plan.operators.push(name.to_owned());
+        let roles = vec!["ops".to_owned()];
+        self.plan.operators.push(Person { name: name.to_owned(), roles, phone: true });
+        self
+    }
+
+    /// One more role of the last operator.
+    pub fn role(mut self, role: &str) -> Self {
+        self.plan.operators.last_mut().expect("an operator comes first").roles.push(role.to_owned());
+        self
+    }
+
+    /// The last operator has no phone yet.
+    pub fn without_phone(mut self) -> Self {
+        self.plan.operators.last_mut().expect("an operator comes first").phone = false;
         self
     }
 
@@ -111,7 +131,8 @@ impl Builder {
         std::fs::create_dir(&bundle).unwrap();
         self.plan.write(&bundle, &targets);
         say(&["access", "apply", bundle.to_str().unwrap()]);
-        let phones = self.plan.operators.iter().map(|name| enrol(folder.path(), name, &say)).collect();
+        let phones =
+            self.plan.operators.iter().filter_map(|person| enrol(folder.path(), person, &say)).collect();
         let mut rig = Rig { plan: self.plan, server: None, targets, phones, count: 0.into(), folder };
         if !self.idle_targets {
             rig.start_server();
@@ -148,8 +169,8 @@ impl Plan {
     pub(crate) fn write(&self, folder: &Path, targets: &[Target]) {
         let mut text =
             format!("[login]\nrequire = {{ factors = [\"key\", \"code\"] }}\nfresh = \"{}\"\n", self.fresh);
-        for name in &self.operators {
-            let _ = write!(text, "\n[[operator]]\nname = \"{name}\"\nroles = [\"ops\"]\n");
+        for Person { name, roles, .. } in &self.operators {
+            let _ = write!(text, "\n[[operator]]\nname = \"{name}\"\nroles = {roles:?}\n");
         }
         for target in targets {
             let (name, address, key) = (target.name(), target.address(), target.host_key());
@@ -181,8 +202,9 @@ fn known_hosts(folder: &Path, host_ca: &str, plan: &Plan) {
     std::fs::write(folder.join("known_hosts"), lines).unwrap();
 }
 
-/// Gives an operator a key, a device and a phone.
-fn enrol(folder: &Path, name: &str, say: &impl Fn(&[&str]) -> String) -> Phone {
+/// Gives an operator a key, a device and, if they are to have one, a phone.
+fn enrol(folder: &Path, person: &Person, say: &impl Fn(&[&str]) -> String) -> Option<Phone> {
+    let (name, with_phone) = (person.name.as_str(), person.phone);
     let (person, device, seed) = (
         folder.join(format!("{name}-key")),
         folder.join(format!("{name}-device")),
@@ -193,8 +215,11 @@ fn enrol(folder: &Path, name: &str, say: &impl Fn(&[&str]) -> String) -> Phone {
     let public = |path: &Path| path.with_extension("pub").to_str().unwrap().to_owned();
     say(&["operator", "key", "add", name, &public(&person)]);
     say(&["device", "register", &format!("{name}-laptop"), "--operator", name, "--key", &public(&device)]);
+    if !with_phone {
+        return None;
+    }
     let phone = Phone::new(name);
     std::fs::write(&seed, format!("{}\n", phone.base32())).unwrap();
     say(&["operator", "totp", name, "--secret-file", seed.to_str().unwrap()]);
-    phone
+    Some(phone)
 }

@@ -86,7 +86,10 @@ impl<'a> Client<'a> {
     pub fn prepare(&self, command: &mut Command) {
         let answer = self.rig.path(format!("answer-{}", self.rig.next()));
         let answered = std::fs::read_to_string(self.rig.path("answered")).unwrap_or_default();
-        let ready = || self.rig.phone(&self.operator).ready(|code| answered.lines().any(|line| line == code));
+        let ready = || match self.rig.find_phone(&self.operator) {
+            Some(phone) => phone.ready(|code| answered.lines().any(|line| line == code)),
+            None => "no phone".to_owned(),
+        };
         let code = self.answer.clone().unwrap_or_else(ready);
         std::fs::write(&answer, format!("{code}\n")).unwrap();
         command
@@ -101,6 +104,31 @@ impl<'a> Client<'a> {
     /// Runs one command on a target.
     pub fn ssh(&self, target: &str, line: &str) -> Output {
         self.command("ssh").arg(self.at(target)).arg(line).output().unwrap()
+    }
+
+    /// Says a word to the bastion itself: `ssh operator@bastion WORD...`.
+    pub fn word(&self, word: &str) -> Output {
+        self.command("ssh").arg(self.alone()).arg(word).output().unwrap()
+    }
+
+    /// Says a word on a terminal, or none: `ssh -t operator@bastion WORD...`. Prompts are answered by the test.
+    pub fn word_on_terminal(&self, word: &str) -> Terminal {
+        let mut command = Command::new("ssh");
+        command.arg("-t").arg("-F").arg(self.configuration()).arg(self.alone());
+        command.args(Some(word).filter(|word| !word.is_empty()));
+        command.env_remove("SSH_AUTH_SOCK").env_remove("SSH_ASKPASS").env("TERM", "xterm-256color");
+        Terminal::open(command)
+    }
+
+    /// Opens a connection that words can share.
+    pub fn share_words(&self) -> Shared {
+        let socket = self.rig.path(format!("mux-{}", self.rig.next()));
+        Shared::open(self, socket, self.alone())
+    }
+
+    /// `operator@bastion`.
+    fn alone(&self) -> String {
+        format!("{}@bastion", self.operator)
     }
 
     /// Starts one command on a target, with pipes to all its streams.

@@ -92,7 +92,11 @@ impl Rig {
 
     /// The phone that makes this operator's codes.
     pub fn phone(&self, operator: &str) -> &Phone {
-        self.phones.iter().find(|phone| phone.operator() == operator).expect("an operator of the scene")
+        self.find_phone(operator).expect("an operator of the scene with a phone")
+    }
+
+    pub(crate) fn find_phone(&self, operator: &str) -> Option<&Phone> {
+        self.phones.iter().find(|phone| phone.operator() == operator)
     }
 
     /// A client in the hands of this operator, at their own device, answering with a fresh code when asked.

@@ -56,7 +56,8 @@ impl Target {
         self.logins.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn host_key(&self) -> &str {
+    /// Its own host key, as `algorithm base64`.
+    pub fn host_key(&self) -> &str {
         &self.host_key
     }
 }

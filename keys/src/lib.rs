@@ -10,7 +10,8 @@
 //! | `log.key` | the signing key of the audit log |
 //! | `shred/<recording>` | one half of each recording's key, kept apart so that destroying it erases every copy |
 //!
-//! [`Keys`] opens the folder; [`certificate`] says what may be certified; [`totp`] is the one-time code.
+//! [`Keys`] opens the folder; [`certificate`] says what may be certified; [`totp`] is the one-time code,
+//! [`written`] what stands in for it.
 
 mod authority;
 pub mod certificate;
@@ -21,6 +22,7 @@ mod recording;
 mod root;
 mod root_line;
 pub mod totp;
+pub mod written;
 
 pub use authority::SessionLogin;
 pub use certificate::{Allow, CertificateError, SessionCertificate};

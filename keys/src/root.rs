@@ -15,6 +15,8 @@ const VERSION: u8 = 1;
 const SALT: usize = 32;
 const TAG: usize = 16;
 const LABEL: &[u8] = b"bartizan sealed v1";
+/// Never a message's salt, which is random and 32 bytes long.
+const DIGEST: &[u8] = b"bartizan digest v1";
 
 /// Whose purposes these are. INVARIANT: what this crate seals for itself (its key files) cannot be opened through the public
 /// `unseal`, whatever purpose and context the caller names.
@@ -108,6 +110,11 @@ impl Root {
             .len();
         body.truncate(plain);
         Ok(body)
+    }
+
+    /// A key that is always the same, for digests; `None` only if `ring` refuses a 32-byte output, which it does not.
+    pub(crate) fn named_key(&self, realm: Realm, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
+        derive(DIGEST, self.0.as_slice(), &[DIGEST, &bound(realm, purpose, b"")])
     }
 
     /// The key of one message; `None` only if `ring` refuses a 32-byte output, which it does not.

@@ -110,6 +110,15 @@ pub async fn run(
             Ok(0)
         }
         Command::Word(Word::Check { json }) => Ok(checkup::check(&dir, json).await?),
+        Command::Word(Word::SshConfig(word)) => {
+            let (lines, block) = word.in_two();
+            if let Some(lines) = lines
+                && let code @ 1.. = say::say(&dir, Word::SshConfig(lines)).await?
+            {
+                return Ok(code);
+            }
+            Ok(say::say(&dir, Word::SshConfig(block)).await?)
+        }
         Command::Word(word) => Ok(say::say(&dir, word).await?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -186,6 +195,16 @@ mod tests {
             "recording verify",
             "recording verify r-x --json",
             "audit list --type auth --since 2026-01-01T00:00:00Z",
+            "operator invite ana",
+            "operator invite ana --valid 1h",
+            "ssh-config",
+            "ssh-config --operator ana --known-hosts f",
+            "whoami --json",
+            "targets --json",
+            "mfa show",
+            "mfa enroll totp",
+            "mfa recovery",
+            "mfa forget",
             "audit tail -n 5",
             "audit show 3",
             "audit verify",
@@ -211,6 +230,8 @@ mod tests {
             "recording export r-x --format gif",
             "quickstart --listen nowhere",
             "session list --limit 0",
+            "operator invite ana --valid 9999h",
+            "mfa enroll fax",
             "audit list --since yesterday",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

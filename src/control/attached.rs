@@ -55,11 +55,16 @@ impl Attached {
         Self { name: name.to_owned(), text: Some(Zeroizing::new(text)) }
     }
 
+    /// Whether it is standard input and not a file.
+    pub fn is_input(&self) -> bool {
+        self.name == "-"
+    }
+
     /// Reads the file; `stdin` is what `-` means.
     pub fn read(&mut self, stdin: &mut dyn Read) -> Result<(), AttachError> {
         let unreadable = |why| AttachError::Unreadable { name: self.name.clone(), why };
         let mut bytes = Zeroizing::new(Vec::new());
-        if self.name == "-" {
+        if self.is_input() {
             stdin.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         } else {
             let file = std::fs::File::open(&self.name).map_err(unreadable)?;

@@ -2,14 +2,17 @@
 //! It never looks anything up about an operator; the roles are those the login was given.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use policy::{OperatorName, RoleName};
+use policy::{DeviceName, OperatorName, RoleName};
 use serde_json::{Value, json};
 
 use super::Word;
+use crate::device::Proven;
+use crate::login::{Authenticated, Invited};
 
 /// Who speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Caller {
     /// The owner of the directory or root, by the credentials of the socket's peer.
     Local {
@@ -24,6 +27,15 @@ pub enum Caller {
         name: OperatorName,
         /// With which roles.
         roles: BTreeSet<RoleName>,
+        /// Whether there are other tenants here than theirs. The words do not tell tenants apart, so no role counts then.
+        among_others: bool,
+        /// How they logged in; none where it is only asked what somebody may say.
+        login: Option<Arc<Authenticated>>,
+    },
+    /// An operator over SSH who came by an invitation.
+    Guest {
+        /// Who, and from which device.
+        invited: Arc<Invited>,
     },
 }
 
@@ -57,13 +69,22 @@ impl Role {
 
 /// What a word asks of an operator; the local administrator needs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum Need<'a> {
     /// Nothing: what it tells is public.
     Nothing,
     /// One of these roles.
     OneOf(&'static [Role]),
+    /// To be this operator, or an administrator.
+    Being(&'a OperatorName),
     /// To sit at the machine itself.
     Local,
+}
+
+fn holds(roles: &BTreeSet<RoleName>, any: &'static [Role], among_others: bool) -> Result<(), Forbidden> {
+    if !any.iter().any(|role| roles.contains(role.as_str())) {
+        return Err(Forbidden::Role(any));
+    }
+    if among_others { Err(Forbidden::Tenants) } else { Ok(()) }
 }
 
 /// Why a caller may not use a word.
@@ -75,6 +96,14 @@ pub enum Forbidden {
     /// Only on the machine.
     #[error("this is done on the bastion's own machine only; ask whoever runs it")]
     LocalOnly,
+    /// Words do not tell tenants apart.
+    #[error(
+        "there are several tenants here, and this is not kept apart between them; it is done on the bastion's own machine"
+    )]
+    Tenants,
+    /// Nothing is proven yet but device and key.
+    #[error("an invitation opens `mfa enroll totp` and `whoami` only; enrol, then log in again")]
+    Guest,
     /// Nobody changes what they themselves may do.
     #[error("nobody changes their own account; ask another administrator")]
     Oneself,
@@ -83,15 +112,17 @@ pub enum Forbidden {
 impl Caller {
     /// Whether the caller may use the word.
     pub fn may(&self, word: &Word) -> Result<(), Forbidden> {
-        let Self::Operator { name, roles } = self else { return Ok(()) };
+        let (name, roles, among_others) = match self {
+            Self::Local { .. } => return Ok(()),
+            Self::Guest { .. } => return if word.is_for_guests() { Ok(()) } else { Err(Forbidden::Guest) },
+            Self::Operator { name, roles, among_others, .. } => (name, roles, *among_others),
+        };
         match word.need() {
             Need::Nothing => {}
+            Need::Being(about) if about == name => {}
             Need::Local => return Err(Forbidden::LocalOnly),
-            Need::OneOf(any) => {
-                if !any.iter().any(|role| roles.contains(role.as_str())) {
-                    return Err(Forbidden::Role(any));
-                }
-            }
+            Need::OneOf(any) => holds(roles, any, among_others)?,
+            Need::Being(_) => holds(roles, &[Role::Administrator], among_others)?,
         }
         if word.changes().is_some_and(|operator| operator == name) {
             return Err(Forbidden::Oneself);
@@ -99,11 +130,38 @@ impl Caller {
         Ok(())
     }
 
+    /// The operator, over SSH.
+    pub fn operator(&self) -> Option<&OperatorName> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Operator { name, .. } => Some(name),
+            Self::Guest { invited } => Some(invited.operator()),
+        }
+    }
+
+    /// How the operator logged in; none for whoever did not, or came by an invitation.
+    pub fn login(&self) -> Option<&Arc<Authenticated>> {
+        match self {
+            Self::Operator { login, .. } => login.as_ref(),
+            Self::Local { .. } | Self::Guest { .. } => None,
+        }
+    }
+
+    /// The device the operator came from.
+    pub fn device(&self) -> Option<&DeviceName> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Operator { login, .. } => login.as_ref().and_then(|login| login.device()),
+            Self::Guest { invited } => invited.proven().map(Proven::name),
+        }
+    }
+
     /// The name that goes into records: an operator's, or the local account's.
     pub fn name(&self) -> &str {
         match self {
             Self::Local { name, .. } => name,
             Self::Operator { name, .. } => name.as_str(),
+            Self::Guest { invited } => invited.operator().as_str(),
         }
     }
 
@@ -112,6 +170,7 @@ impl Caller {
         match self {
             Self::Local { uid, name } => json!({ "uid": uid, "name": name }),
             Self::Operator { name, .. } => json!({ "operator": name }),
+            Self::Guest { invited } => json!({ "operator": invited.operator(), "invited": true }),
         }
     }
 }
@@ -150,10 +209,11 @@ mod tests {
 
     fn operator(roles: &[&str]) -> Caller {
         let roles = roles.iter().map(|r| RoleName::parse(r).expect("role")).collect();
-        Caller::Operator { name: OperatorName::parse("ana").expect("name"), roles }
+        let name = OperatorName::parse("ana").expect("name");
+        Caller::Operator { name, roles, among_others: false, login: None }
     }
 
-    const WORDS: [&str; 35] = [
+    const WORDS: [&str; 46] = [
         "operator list",
         "operator show bob",
         "operator add bob",
@@ -189,6 +249,17 @@ mod tests {
         "access show",
         "access who-can t",
         "ca show user",
+        "whoami",
+        "targets",
+        "mfa show",
+        "mfa enroll totp",
+        "mfa recovery",
+        "mfa forget",
+        "ssh-config",
+        "ssh-config --operator ana",
+        "ssh-config --operator bob",
+        "operator invite bob",
+        "operator invite bob --valid 1h",
     ];
 
     /// The whole table, as a text to be read: who may say what.
@@ -219,9 +290,13 @@ mod tests {
     #[test]
     fn nobody_changes_their_own_account() {
         let ana = operator(&["administrator"]);
-        for text in
-            ["operator totp ana", "operator key add ana -", "operator enable ana", "operator unlock ana"]
-        {
+        for text in [
+            "operator totp ana",
+            "operator key add ana -",
+            "operator enable ana",
+            "operator unlock ana",
+            "operator invite ana",
+        ] {
             assert_eq!(ana.may(&words(text).expect(text)), Err(Forbidden::Oneself), "{text}");
         }
         assert_eq!(ana.may(&words("operator show ana").expect("show")), Ok(()));
@@ -229,6 +304,22 @@ mod tests {
             ana.may(&words("device register d --operator ana --key -").expect("d")),
             Err(Forbidden::Oneself)
         );
+    }
+
+    #[test]
+    fn among_several_tenants_a_role_counts_for_nothing_and_what_is_ones_own_stays() {
+        let Caller::Operator { name, roles, .. } = operator(&["administrator", "auditor"]) else {
+            unreachable!()
+        };
+        let ana = Caller::Operator { name, roles, among_others: true, login: None };
+        for text in
+            ["recording list", "audit list", "operator list", "session list", "ssh-config --operator bob"]
+        {
+            assert_eq!(ana.may(&words(text).expect(text)), Err(Forbidden::Tenants), "{text}");
+        }
+        for text in ["whoami", "targets", "mfa show", "ssh-config", "ssh-config --operator ana"] {
+            assert_eq!(ana.may(&words(text).expect(text)), Ok(()), "{text}");
+        }
     }
 
     #[test]

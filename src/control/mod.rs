@@ -2,6 +2,7 @@
 //! A word never runs before its caller may say it and, where it changes or reveals something, before the log has its beginning.
 
 mod access;
+mod ask;
 pub mod attached;
 mod audit;
 mod ca;
@@ -11,12 +12,17 @@ pub mod clean;
 mod device;
 mod door;
 pub mod lock;
+mod mfa;
 mod operator;
 mod recording;
 pub mod reply;
 mod report;
 mod session;
+mod ssh_config;
 mod target;
+mod targets;
+mod unread;
+mod whoami;
 pub mod wire;
 
 use std::io::Read;
@@ -36,6 +42,8 @@ pub use check::{Line, offline, say as say_checks};
 pub use door::{Door, DoorError, SOCKET, converse};
 pub use recording::LEAVE;
 use reply::{Reply, Trouble};
+pub use ssh_config::SshConfigWord;
+pub use unread::{Unread, parse, read};
 
 /// Every command that the running server answers.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -65,6 +73,23 @@ pub enum Word {
     /// The certificate authorities that targets and laptops trust.
     #[command(subcommand)]
     Ca(ca::CaWord),
+    /// Says who you are here, and how that was proven.
+    Whoami {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists what you may reach now.
+    Targets {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Your own authenticator and recovery codes.
+    #[command(subcommand)]
+    Mfa(mfa::MfaWord),
+    /// Prints what a laptop's ~/.ssh/config needs to reach an operator's targets.
+    SshConfig(ssh_config::SshConfigWord),
     /// Looks at config, keys, bundle, store, recording folder and clock: each line ok or what is wrong.
     Check {
         /// As JSON.
@@ -95,12 +120,14 @@ impl Word {
             Self::Recording(word) => word.event(),
             Self::Audit(word) => word.event(),
             Self::Access(word) => word.event(),
+            Self::Mfa(word) => word.event(),
             Self::Ca(_) | Self::Check { .. } | Self::Health => None,
+            Self::Whoami { .. } | Self::Targets { .. } | Self::SshConfig(_) => None,
         }
     }
 
     /// What it asks of an operator.
-    pub fn need(&self) -> Need {
+    pub fn need(&self) -> Need<'_> {
         match self {
             Self::Operator(word) => word.need(),
             Self::Device(_) | Self::Target(_) => Need::OneOf(&[Role::Administrator]),
@@ -108,6 +135,8 @@ impl Word {
             Self::Recording(_) | Self::Audit(_) => Need::OneOf(&[Role::Auditor]),
             Self::Access(word) => word.need(),
             Self::Check { .. } => Need::OneOf(&[Role::Administrator]),
+            Self::SshConfig(word) => word.need(),
+            Self::Whoami { .. } | Self::Targets { .. } | Self::Mfa(_) => Need::Nothing,
             Self::Ca(_) | Self::Health => Need::Nothing,
         }
     }
@@ -121,6 +150,20 @@ impl Word {
         }
     }
 
+    /// Whether it only takes away: such a word is obeyed also when it cannot be logged.
+    fn protects(&self) -> bool {
+        self.event().is_some_and(|kind| {
+            matches!(
+                kind,
+                "admin.session.kill"
+                    | "admin.operator.disable"
+                    | "admin.operator.revoke"
+                    | "admin.device.lock"
+                    | "admin.device.retire"
+            )
+        })
+    }
+
     /// Reads the files it names. Done where the command is typed, never where it is carried out.
     pub fn attach(&mut self, stdin: &mut dyn Read) -> Result<(), AttachError> {
         match self {
@@ -131,17 +174,49 @@ impl Word {
         }
     }
 
+    /// Whether it reads standard input, in place of a file: then what comes in is given to [`Word::attach`].
+    pub fn reads(&self) -> bool {
+        match self {
+            Self::Operator(word) => word.reads(),
+            Self::Device(word) => word.reads(),
+            _ => false,
+        }
+    }
+
     /// The file its output goes to, on the asking side.
     pub fn output(&self) -> Option<&std::path::Path> {
         match self {
             Self::Recording(word) => word.output(),
+            Self::SshConfig(word) => word.output(),
             _ => None,
         }
     }
 
+    /// Whether it names a file on the asking side for its output, which is not reached over SSH.
+    pub fn names_output(&self) -> bool {
+        self.output().is_some() || matches!(self, Self::SshConfig(word) if word.names_a_file())
+    }
+
     /// Whether it listens to keys while it runs.
     pub fn listens(&self) -> bool {
-        matches!(self, Self::Recording(word) if word.listens())
+        match self {
+            Self::Recording(word) => word.listens(),
+            Self::Mfa(word) => word.listens(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may be said by who came by an invitation.
+    fn is_for_guests(&self) -> bool {
+        matches!(self, Self::Whoami { .. } | Self::Mfa(mfa::MfaWord::Enroll(_)))
+    }
+
+    /// What a shell asks for over SSH: what may be reached; of who came by an invitation, the enrolment.
+    pub fn of_shell(caller: &Caller) -> Self {
+        match caller {
+            Caller::Guest { .. } => Self::Mfa(mfa::MfaWord::Enroll(mfa::What::Totp)),
+            Caller::Local { .. } | Caller::Operator { .. } => Self::Targets { json: false },
+        }
     }
 
     /// Its facts for the log: names only, never what a file held.
@@ -154,25 +229,12 @@ impl Word {
             Self::Recording(word) => word.facts(),
             Self::Audit(word) => word.facts(),
             Self::Access(word) => word.facts(),
+            Self::Mfa(word) => word.facts(),
+            Self::SshConfig(word) => word.facts(),
+            Self::Whoami { .. } | Self::Targets { .. } => json!({}),
             Self::Ca(_) | Self::Check { .. } | Self::Health => json!({}),
         }
     }
-}
-
-/// A command line without the program's name, read as a word.
-///
-/// # Errors
-/// What is wrong with it, as help text of several lines.
-pub fn parse<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(
-    line: I,
-) -> Result<Word, String> {
-    #[derive(clap::Parser)]
-    #[command(name = "bartizan", no_binary_name = true)]
-    struct Line {
-        #[command(subcommand)]
-        word: Word,
-    }
-    <Line as clap::Parser>::try_parse_from(line).map(|line| line.word).map_err(|e| e.to_string())
 }
 
 /// Carries a word out and says its answer; gives the exit code.
@@ -207,7 +269,18 @@ async fn answer<R: Reply>(
         return Err(forbidden.into());
     }
     let Some(kind) = word.event() else { return run(bastion, caller, word, out).await };
-    let opened = bastion.audit.open(event(bastion, caller, kind, detail)).await?;
+    let protects = word.protects();
+    let opened = match bastion.audit.open(event(bastion, caller, kind, detail)).await {
+        Ok(opened) => opened,
+        // A full disk must not keep anybody from ending a session.
+        Err(why) if protects => {
+            let done = run(bastion, caller, word, out).await;
+            out.err(&format!("bartizan: it was done, and not logged: {}\n", clean::line(&why.to_string())))
+                .await?;
+            return done;
+        }
+        Err(why) => return Err(why.into()),
+    };
     let done = run(bastion, caller, word, out).await;
     let outcome = match &done {
         Ok(Done::Well) => Outcome::Ok,
@@ -223,11 +296,9 @@ fn failed(reason: String) -> Outcome {
 }
 
 fn event(bastion: &Bastion, caller: &Caller, kind: &str, detail: Map<String, Value>) -> Event {
-    let operator = match caller {
-        Caller::Operator { name, .. } => Some(name.to_string()),
-        Caller::Local { .. } => None,
-    };
-    Event { operator, detail, ..bastion.audit.event(kind) }
+    let (operator, device) =
+        (caller.operator().map(ToString::to_string), caller.device().map(ToString::to_string));
+    Event { operator, device, detail, ..bastion.audit.event(kind) }
 }
 
 async fn run<R: Reply>(
@@ -237,7 +308,7 @@ async fn run<R: Reply>(
     out: &mut R,
 ) -> Result<Done, Trouble> {
     match word {
-        Word::Operator(word) => operator::run(bastion, word, out).await,
+        Word::Operator(word) => operator::run(bastion, caller, word, out).await,
         Word::Device(word) => device::run(bastion, caller, word, out).await,
         Word::Target(word) => target::run(bastion, word, out).await,
         Word::Session(word) => session::run(bastion, word, out).await,
@@ -245,7 +316,14 @@ async fn run<R: Reply>(
         Word::Audit(word) => audit::run(bastion, word, out).await,
         Word::Access(word) => access::run(bastion, caller, word, out).await,
         Word::Ca(word) => ca::run(bastion, word, out).await,
+        Word::Mfa(word) => mfa::run(bastion, caller, word, out).await,
+        Word::SshConfig(word) => ssh_config::run(bastion, caller, &word, out).await.map(|()| Done::Well),
+        Word::Whoami { json } => whoami::run(bastion, caller, json, out).await.map(|()| Done::Well),
+        Word::Targets { json } => targets::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Check { json } => check::run(bastion, json, out).await,
+        Word::Health if bastion.audit.broken().is_cancelled() => Err(Trouble::said(
+            "the audit log cannot be written; mend the disk and restart the server".to_owned(),
+        )),
         Word::Health => {
             out.out("ok\n").await?;
             Ok(Done::Well)

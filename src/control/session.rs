@@ -55,7 +55,7 @@ impl SessionWord {
         matches!(self, Self::Kill { .. }).then_some("admin.session.kill")
     }
 
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> Need<'_> {
         match self {
             Self::Kill { .. } => Need::OneOf(&[Role::Administrator]),
             Self::List { .. } | Self::Show { .. } => Need::OneOf(&[Role::Auditor, Role::Administrator]),

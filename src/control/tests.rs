@@ -73,7 +73,8 @@ fn root() -> Caller {
 
 fn operator(name: &str, role: &str) -> Caller {
     let roles = [RoleName::parse(role).expect("role")].into_iter().collect();
-    Caller::Operator { name: OperatorName::parse(name).expect("name"), roles }
+    let name = OperatorName::parse(name).expect("name");
+    Caller::Operator { name, roles, among_others: false, login: None }
 }
 
 #[tokio::test]

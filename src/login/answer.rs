@@ -2,6 +2,7 @@
 //! It never holds a phase that is not finished.
 
 use super::authenticated::Authenticated;
+use super::invitation::Invited;
 use crate::device::{Enrolment, Remediation};
 use crate::refusal::Refusal;
 
@@ -64,6 +65,8 @@ pub enum Answer {
     },
     /// Success.
     Done(Box<Authenticated>),
+    /// Success on the wire, into a connection in which nothing but an authenticator can be enrolled.
+    Enrol(Box<Invited>),
     /// Success on the wire, into a dead end where the device's owner is told what to do. To be logged.
     Remediate(Box<Remediation>),
     /// Success on the wire, for a machine that is to be enrolled and for nothing else.

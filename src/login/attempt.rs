@@ -8,18 +8,17 @@ use policy::{DeviceName, LoginName, OperatorName};
 use ssh_key::{Algorithm, PublicKey};
 
 use super::answer::{Answer, Methods, Offer};
-use super::code::{self, Challenge};
+use super::authenticated::Second;
 use super::ground::Ground;
 use super::identified::Identified;
-use super::{No, WHAT_CODE, WHAT_KEY, memory};
+use super::prompt::{self, Asks, Challenge};
+use super::{LoginError, No, WHAT_CODE, WHAT_KEY, invitation, memory};
 use crate::config::Require;
 use crate::device::{self, Accepted, Assessed, Unproven};
 use crate::refusal::Refusal;
 
 /// What is told when nothing can be judged.
 const NOT_NOW: &str = "the bastion cannot check logins now; try again in a moment";
-/// Shown above the prompt after a code was not taken.
-const AGAIN: &str = "The code was not accepted. Wait for the next one.";
 /// More messages than any honest login needs; offers that are accepted and prompts that are not answered are counted nowhere
 /// else.
 const MESSAGES: u32 = 100;
@@ -153,20 +152,25 @@ impl Attempt {
                 return self.refuse(No { code: "LOGIN-003", told: WHAT_KEY, cause });
             }
         };
-        // Another login from this device may have given the code since this one was told to ask.
-        let remembered = memory::recall(&self.ground, &login, &identified).await;
-        match remembered {
-            Ok(None) => {
-                self.phase = Phase::Challenged(Challenge::new(identified));
-                let instructions = if self.mistaken { AGAIN } else { "" };
-                Answer::Ask { instructions, prompt: code::PROMPT }
-            }
-            Ok(Some(code)) => {
-                let finished = self.finish(identified, Some(code), &login).await;
-                finished.unwrap_or_else(|why| self.end(unjudged(&why)))
-            }
-            Err(why) => self.end(unjudged(&why)),
+        let asked = self.ask(identified, &login).await;
+        asked.unwrap_or_else(|why| self.end(unjudged(&why)))
+    }
+
+    /// Asks for what is still to be given. Another login from this device may have given the code since this one was told
+    /// to ask; then nothing is.
+    async fn ask(&mut self, identified: Identified, login: &LoginName) -> Result<Answer, LoginError> {
+        if let Some(code) = memory::recall(&self.ground, login, &identified).await? {
+            return self.finish(identified, Some(Second::Code(code)), login).await;
         }
+        let invited = invitation::is_open(&self.ground, &login.operator).await?;
+        let asks = if invited { Asks::Invitation } else { Asks::Code };
+        let instructions = if self.mistaken { asks.again() } else { "" };
+        Ok(self.challenge(identified, asks, instructions))
+    }
+
+    fn challenge(&mut self, identified: Identified, asks: Asks, instructions: &'static str) -> Answer {
+        self.phase = Phase::Challenged(Challenge::new(identified, asks));
+        Answer::Ask { instructions, prompt: asks.prompt() }
     }
 
     /// The answers to the prompt: as many as came, of which one is right.
@@ -175,8 +179,8 @@ impl Attempt {
             Ok(login) => login,
             Err(no) => return self.refuse(no),
         };
-        let identified = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Challenged(challenge) => challenge.into_identified(),
+        let challenge = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Challenged(challenge) => challenge,
             Phase::Over => return self.refuse(over()),
             phase => {
                 self.phase = phase;
@@ -184,7 +188,11 @@ impl Attempt {
                 return self.refuse(No { code: "LOGIN-010", told: WHAT_CODE, cause });
             }
         };
-        let answered = self.answer(identified, given, &login).await;
+        let (asks, identified) = (challenge.asks(), challenge.into_identified());
+        if asks == Asks::Code && prompt::wants_recovery(given) {
+            return self.challenge(identified, Asks::Recovery, "");
+        }
+        let answered = self.answer(identified, asks, given, &login).await;
         answered.unwrap_or_else(|why| self.end(unjudged(&why)))
     }
 

@@ -11,7 +11,34 @@ use serde_json::{Map, Value, json};
 use super::assurance;
 use super::code::CodeProof;
 use super::identified::Identified;
+use super::recovery::RecoveryProof;
 use crate::device::{Assessed, Proven};
+
+/// What was given beside the person's key.
+#[derive(Debug)]
+pub(super) enum Second {
+    /// A one-time code, now or remembered.
+    Code(CodeProof),
+    /// A recovery code, now.
+    Recovery(RecoveryProof),
+}
+
+impl Second {
+    fn factor(&self) -> (Factor, Timestamp) {
+        match self {
+            Self::Code(code) => (Factor::Code, code.at()),
+            Self::Recovery(recovery) => (Factor::Recovery, recovery.at()),
+        }
+    }
+
+    /// The code, which alone may be remembered.
+    pub(super) fn code(&self) -> Option<&CodeProof> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Recovery(_) => None,
+        }
+    }
+}
 
 /// Who logged in, from which device, how and when.
 #[derive(Debug)]
@@ -28,14 +55,16 @@ impl Authenticated {
     /// What is proven, if it is all that is required; else what is missing.
     pub(super) fn new(
         identified: Identified,
-        code: Option<&CodeProof>,
+        second: Option<&Second>,
         login: &LoginName,
         required: &BTreeSet<Factor>,
     ) -> Result<Self, Incomplete> {
         let mut factors = vec![(Factor::Key, identified.at())];
-        factors.extend(code.map(|code| (Factor::Code, code.at())));
+        factors.extend(second.map(Second::factor));
         let held: BTreeSet<Factor> = factors.iter().map(|&(factor, _)| factor).collect();
-        let missing: Vec<Factor> = required.difference(&held).copied().collect();
+        let stood_in_for = |factor| factor == Factor::Code && held.contains(&Factor::Recovery);
+        let missing: Vec<Factor> =
+            required.difference(&held).copied().filter(|&factor| !stood_in_for(factor)).collect();
         if !missing.is_empty() {
             return Err(Incomplete { missing });
         }
@@ -43,7 +72,7 @@ impl Authenticated {
             login: login.clone(),
             key: identified.key().to_owned(),
             assurance: assurance::of(&held),
-            remembered: code.is_some_and(|code| code.remembered()),
+            remembered: second.and_then(Second::code).is_some_and(CodeProof::remembered),
             factors,
             assessed: identified.into_assessed(),
         })
@@ -77,6 +106,17 @@ impl Authenticated {
     /// What was proven, and when; for a remembered code, when it was given.
     pub fn factors(&self) -> &[(Factor, Timestamp)] {
         &self.factors
+    }
+
+    /// When a code or a recovery code was given in this very login; none when a remembered one counted.
+    pub fn given(&self) -> Option<Timestamp> {
+        let second = |&&(factor, _): &&(Factor, _)| matches!(factor, Factor::Code | Factor::Recovery);
+        self.factors.iter().find(second).filter(|_| !self.remembered).map(|&(_, at)| at)
+    }
+
+    /// Whether a code counts that was given in an earlier login.
+    pub fn remembered(&self) -> bool {
+        self.remembered
     }
 
     pub(super) fn assessed(&self) -> &Assessed {

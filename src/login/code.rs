@@ -1,5 +1,5 @@
 //! The factor "code": a one-time code, asked for once, tried once, taken once.
-//! It never asks before the operator's key is proven, and a new prompt never forgives an old mistake.
+//! It never takes the same code twice, and a new prompt never forgives an old mistake.
 
 use std::net::IpAddr;
 
@@ -7,12 +7,10 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::ground::Ground;
-use super::identified::Identified;
+use super::tries::{self, Begun};
 use super::{LoginError, No, WHAT_CODE};
-use crate::store::{Memory, StepTaken, Try};
+use crate::store::{Memory, StepTaken};
 
-/// The prompt, as scripts expect it.
-pub(super) const PROMPT: &str = "One-time code: ";
 /// The longest answer that is looked at, in bytes: six digits, and room for blanks.
 const LONGEST: usize = 64;
 
@@ -47,28 +45,6 @@ impl CodeProof {
     }
 }
 
-/// The prompt was sent; it waits for exactly one answer.
-#[derive(Debug)]
-pub(super) struct Challenge {
-    identified: Identified,
-}
-
-impl Challenge {
-    /// Asks whoever has proven their key.
-    pub(super) fn new(identified: Identified) -> Self {
-        Self { identified }
-    }
-
-    pub(super) fn identified(&self) -> &Identified {
-        &self.identified
-    }
-
-    /// The prompt is over, answered or abandoned: each answer needs a prompt of its own.
-    pub(super) fn into_identified(self) -> Identified {
-        self.identified
-    }
-}
-
 /// The one answer, as six digits if it can be that.
 pub(super) fn read(given: &[&[u8]]) -> Result<Zeroizing<String>, No> {
     let no = |code, cause: String| Err(No { code, told: WHAT_CODE, cause });
@@ -95,20 +71,13 @@ pub(super) async fn check(
     peer: IpAddr,
     code: &str,
 ) -> Result<Result<CodeProof, No>, LoginError> {
-    let (now, source) = (ground.clock.now(), source(peer));
     let no = |code, cause: String| Ok(Err(No { code, told: WHAT_CODE, cause }));
-    let totp = match ground.store.begin_try(operator, &source, now.as_millisecond()).await? {
-        Try::Granted(totp) => totp,
-        Try::Absent => return no("LOGIN-004", format!("operator {operator} has no authenticator for codes")),
-        Try::Throttled { until } => {
-            return no("LOGIN-006", format!("too many wrong codes; no try before {}", when(until)));
-        }
-        Try::Disabled => {
-            return no(
-                "LOGIN-006",
-                "too many wrong codes in a row; the authenticator is disabled".to_owned(),
-            );
-        }
+    let Begun { at: now, source, totp } = match tries::begin(ground, operator, peer).await? {
+        Ok(begun) => begun,
+        Err(throttled) => return Ok(Err(throttled)),
+    };
+    let Some(totp) = totp else {
+        return no("LOGIN-004", format!("operator {operator} has no authenticator for codes"));
     };
     let seed = ground.keys.unseal_seed(operator, &totp.sealed)?;
     let second = u64::try_from(now.as_second()).unwrap_or(0);
@@ -122,21 +91,6 @@ pub(super) async fn check(
             no("LOGIN-005", format!("the code of step {step}, or a later one, was used before"))
         }
     }
-}
-
-/// What counts as one source: an IPv4 address, or the /64 that one IPv6 site has to itself.
-fn source(peer: IpAddr) -> String {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
-}
-
-fn when(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
 }
 
 #[cfg(test)]
@@ -166,14 +120,6 @@ mod tests {
         {
             assert_eq!(read(&[answer]).unwrap_err().code, "LOGIN-004");
         }
-    }
-
-    #[test]
-    fn a_whole_ipv6_site_is_one_source_and_a_mapped_address_is_its_ipv4_self() {
-        let text = |address: &str| source(address.parse().unwrap());
-        assert_eq!(text("2001:db8:1:2:3::4"), text("2001:db8:1:2:ffff::9"));
-        assert_ne!(text("2001:db8:1:2:3::4"), text("2001:db8:1:3:3::4"));
-        assert_eq!(text("::ffff:192.0.2.1"), text("192.0.2.1"));
     }
 
     proptest! {

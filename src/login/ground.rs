@@ -19,7 +19,7 @@ pub struct Ground {
     pub clock: Arc<dyn Clock>,
     /// Operators, keys, authenticators, devices, memory.
     pub store: Store,
-    /// Opens the seeds of codes.
+    /// Opens the seeds of codes; digests what was written down.
     pub keys: Arc<Keys>,
     /// The bundle in force when the connection was accepted; whoever opens a session asks again.
     pub bundle: Arc<Bundle>,

@@ -4,14 +4,16 @@
 //! ```text
 //!              certificate, or key      person's key           code, or memory
 //!   Accepted ---------------> Assessed -------------> Identified -----------> Authenticated
-//!      |  \__________________________________________^    ^ |
-//!      |     person's key, where no device is required    | | prompt
-//!      v                                                   \v
-//!   Remediation (a proven device that may not connect)  Challenge
+//!      |  \__________________________________________^    ^ |  \
+//!      |     person's key, where no device is required    | |   \ invitation, where there is no authenticator
+//!      v                                           prompt | |    v
+//!   Remediation                                            \v   Invited
+//!   (a proven device that may not connect)              Challenge
 //! ```
 //!
 //! [`Attempt`] holds whichever phase a connection is in. Another operator's name ends all of it.
 
+mod again;
 mod answer;
 mod assurance;
 mod attempt;
@@ -20,17 +22,23 @@ mod certified;
 mod code;
 mod ground;
 mod identified;
+mod invitation;
 mod key;
 mod memory;
 mod person;
+mod prompt;
+mod recovery;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tries;
 
+pub use again::{Again, Unjudged, again};
 pub use answer::{Answer, Methods, Offer};
 pub use attempt::Attempt;
 pub use authenticated::Authenticated;
 pub use ground::Ground;
+pub use invitation::Invited;
 pub use person::{Person, person};
 
 use crate::store::StoreError;
@@ -55,4 +63,6 @@ enum LoginError {
     Store(#[from] StoreError),
     #[error("the seed of an operator's codes cannot be opened: {0}")]
     Seed(#[from] keys::SealError),
+    #[error(transparent)]
+    Digest(#[from] keys::written::DigestError),
 }

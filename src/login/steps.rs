@@ -1,4 +1,4 @@
-//! The steps of a login: what a key, a code or what is remembered leads to, from the phase that was reached.
+//! The steps of a login: what a key, an answer or what is remembered leads to, from the phase that was reached.
 //! It never takes a step from a phase that is not handed in by value.
 
 use policy::{DeviceName, Factor, LoginName, TenantName};
@@ -6,10 +6,11 @@ use ssh_key::{Algorithm, PublicKey};
 
 use super::answer::{Answer, Methods};
 use super::attempt::{Attempt, Phase, over, used_key};
-use super::authenticated::{Authenticated, Incomplete};
-use super::code::{self, CodeProof};
+use super::authenticated::{Authenticated, Incomplete, Second};
 use super::identified::Identified;
-use super::{LoginError, No, WHAT_KEY, key, memory, person};
+use super::invitation::{Invited, Taken};
+use super::prompt::Asks;
+use super::{LoginError, No, WHAT_KEY, code, invitation, key, memory, person, recovery};
 use crate::config::Require;
 use crate::device::{self, Accepted, Assessed, Judged, Proven, Remediation, Unproven};
 use crate::store::StoreError;
@@ -185,25 +186,35 @@ impl Attempt {
             return self.finish(identified, None, login).await;
         }
         if let Some(code) = memory::recall(&self.ground, login, &identified).await? {
-            return self.finish(identified, Some(code), login).await;
+            return self.finish(identified, Some(Second::Code(code)), login).await;
         }
         let methods = if identified.assessed().device().is_some() { Methods::PROMPT } else { Methods::BOTH };
         self.phase = Phase::Identified(identified);
         Ok(self.partial(methods))
     }
 
+    /// The answer to a prompt, as what was asked for.
     pub(super) async fn answer(
         &mut self,
         identified: Identified,
+        asks: Asks,
         given: &[&[u8]],
         login: &LoginName,
     ) -> Result<Answer, LoginError> {
-        let checked = match code::read(given) {
-            Ok(code) => code::check(&self.ground, login.operator.as_str(), self.peer.ip(), &code).await?,
-            Err(no) => Err(no),
+        let (ground, operator, peer) = (&self.ground, login.operator.as_str(), self.peer.ip());
+        let second = match asks {
+            Asks::Code => match code::read(given) {
+                Ok(code) => code::check(ground, operator, peer, &code).await?.map(Second::Code),
+                Err(no) => Err(no),
+            },
+            Asks::Recovery => recovery::check(ground, operator, peer, given).await?.map(Second::Recovery),
+            Asks::Invitation => match invitation::check(ground, operator, peer, given).await? {
+                Ok(taken) => return self.finish_invited(identified, &taken, login).await,
+                Err(no) => Err(no),
+            },
         };
-        match checked {
-            Ok(code) => self.finish(identified, Some(code), login).await,
+        match second {
+            Ok(second) => self.finish(identified, Some(second), login).await,
             Err(no) => {
                 self.phase = Phase::Identified(identified);
                 self.mistaken = true;
@@ -216,24 +227,16 @@ impl Attempt {
     pub(super) async fn finish(
         &mut self,
         identified: Identified,
-        code: Option<CodeProof>,
+        second: Option<Second>,
         login: &LoginName,
     ) -> Result<Answer, LoginError> {
-        let now = person(&self.ground.store, &self.ground.bundle, &login.operator).await?;
-        if !now.is_some_and(|now| now.enabled()) {
-            let cause = format!("operator {} was disabled while logging in", login.operator);
-            return Ok(self.refuse(No { code: "LOGIN-002", told: WHAT_KEY, cause }));
-        }
-        if let Some(device) = identified.assessed().device()
-            && !device.still_holds(&self.ground.store, &login.operator).await?
-        {
-            let cause = format!("device {} changed while logging in", device.name());
-            return Ok(self.refuse(No { code: "POSTURE-006", told: WHAT_KEY, cause }));
+        if let Some(no) = self.changed(&identified, login).await? {
+            return Ok(self.refuse(no));
         }
         let required = self.ground.bundle.login().factors();
-        match Authenticated::new(identified, code.as_ref(), login, required) {
+        match Authenticated::new(identified, second.as_ref(), login, required) {
             Ok(authenticated) => {
-                if let Some(code) = &code {
+                if let Some(code) = second.as_ref().and_then(Second::code) {
                     memory::remember(&self.ground, &authenticated, code).await?;
                 }
                 Ok(self.said(Answer::Done(Box::new(authenticated))))
@@ -247,6 +250,34 @@ impl Attempt {
                 Ok(self.refuse(No { code: "ACCESS-005", told: WHAT_KEY, cause }))
             }
         }
+    }
+
+    /// The last step of who came by an invitation.
+    async fn finish_invited(
+        &mut self,
+        identified: Identified,
+        taken: &Taken,
+        login: &LoginName,
+    ) -> Result<Answer, LoginError> {
+        if let Some(no) = self.changed(&identified, login).await? {
+            return Ok(self.refuse(no));
+        }
+        Ok(self.said(Answer::Enrol(Box::new(Invited::new(identified, taken, login)))))
+    }
+
+    /// What has changed of operator or device since they were proven.
+    async fn changed(&self, identified: &Identified, login: &LoginName) -> Result<Option<No>, StoreError> {
+        let no = |code, cause| Ok(Some(No { code, told: WHAT_KEY, cause }));
+        let now = person(&self.ground.store, &self.ground.bundle, &login.operator).await?;
+        if !now.is_some_and(|now| now.enabled()) {
+            return no("LOGIN-002", format!("operator {} was disabled while logging in", login.operator));
+        }
+        if let Some(device) = identified.assessed().device()
+            && !device.still_holds(&self.ground.store, &login.operator).await?
+        {
+            return no("POSTURE-006", format!("device {} changed while logging in", device.name()));
+        }
+        Ok(None)
     }
 
     /// Its key counts once.

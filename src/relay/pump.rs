@@ -11,14 +11,16 @@ use super::Tap;
 use crate::channel::{Egress, FromOperator, FromTarget, Ingress, Sink, Source};
 use crate::recording::Unrecorded;
 
-/// How long a target may take to close after the operator has closed.
-const CLOSING: Duration = Duration::from_secs(10);
+/// How long a target may take to take what is left, and to close, after the operator has closed.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// What may end a channel from outside.
 #[derive(Debug)]
 pub struct Limits {
     /// Cancelled when the session is to be cut.
     pub cut: CancellationToken,
+    /// Cancelled when the operator's connection has ended.
+    pub gone: CancellationToken,
     /// The longest time a terminal may stay without input and output; `None` for channels that may be silent.
     pub idle: Option<Duration>,
 }
@@ -54,27 +56,36 @@ pub async fn run(
 ) -> Ended {
     let (from_operator, to_operator) = ingress.split();
     let (from_target, to_target) = egress.split();
-    let activity = Activity::new();
+    let (activity, over) = (Activity::new(), from_operator.over());
     let down = down(from_target, to_operator, tap, &activity);
     let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
-    let mut up_ended = false;
+    let (mut up_ended, mut closed) = (false, false);
     let closing = sleep_until(far());
     tokio::pin!(closing);
     loop {
         tokio::select! {
             biased;
             () = limits.cut.cancelled() => return Ended::Cut,
+            () = limits.gone.cancelled() => return Ended::OperatorGone,
             ended = &mut down => return ended,
             ended = &mut up, if !up_ended => {
                 up_ended = true;
                 match ended {
-                    UpEnded::Closed => closing.as_mut().reset(Instant::now() + CLOSING),
+                    UpEnded::Closed if closed => {}
+                    UpEnded::Closed => {
+                        closed = true;
+                        closing.as_mut().reset(Instant::now() + CLOSING);
+                    }
                     UpEnded::OperatorGone => return Ended::OperatorGone,
                     // The target may still have last words: its own direction says when it is gone.
                     UpEnded::TargetGone => {}
                     UpEnded::Unrecorded(why) => return Ended::Unrecorded(why),
                 }
+            }
+            () = over.cancelled(), if !closed => {
+                closed = true;
+                closing.as_mut().reset(Instant::now() + CLOSING);
             }
             () = &mut closing => return Ended::OperatorGone,
             () = activity.idle(limits.idle) => return Ended::Idle,

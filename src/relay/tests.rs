@@ -25,6 +25,7 @@ struct Script<T> {
     stays: bool,
     /// Lets the other direction go first, each time.
     slow: bool,
+    over: CancellationToken,
     settled: AtomicUsize,
 }
 
@@ -47,6 +48,10 @@ impl<T: Send + Sync> Source for Script<T> {
         }
     }
 
+    fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
     fn settle(&self, size: usize) {
         self.settled.fetch_add(size, Ordering::Relaxed);
     }
@@ -66,7 +71,13 @@ impl<T: Send> Sink for Kept<T> {
 
 fn leg<S, T>(says: impl IntoIterator<Item = S>, stays: bool) -> Leg<S, T> {
     Leg {
-        says: Script { items: says.into_iter().collect(), stays, slow: false, settled: AtomicUsize::new(0) },
+        says: Script {
+            items: says.into_iter().collect(),
+            stays,
+            slow: false,
+            over: CancellationToken::new(),
+            settled: AtomicUsize::new(0),
+        },
         told: Kept { items: Vec::new(), room: usize::MAX },
     }
 }
@@ -126,7 +137,7 @@ fn data(text: &'static str) -> FromTarget {
 }
 
 fn unlimited() -> Limits {
-    Limits { cut: CancellationToken::new(), idle: None }
+    Limits { cut: CancellationToken::new(), gone: CancellationToken::new(), idle: None }
 }
 
 #[tokio::test]
@@ -187,6 +198,29 @@ async fn a_cut_ends_a_channel_whose_operator_does_not_read() {
     assert!(matches!(relay.await, Ended::Cut));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_the_target_does_not_take_ends_with_its_connection_and_soon_after_its_channel() {
+    for channel_alone in [false, true] {
+        let mut operator = leg([FromOperator::Data(Bytes::from_static(b"in"))], true);
+        let over = operator.says.over.clone();
+        let mut target = leg([], true);
+        target.told.room = 0;
+        let limits = unlimited();
+        let gone = limits.gone.clone();
+        let taken = Taken::new(9);
+        let relay = run(&mut operator, &mut target, &taken, &limits);
+        tokio::pin!(relay);
+        assert!(tokio::time::timeout(Duration::from_secs(60), relay.as_mut()).await.is_err());
+        if channel_alone {
+            over.cancel()
+        } else {
+            gone.cancel()
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), relay).await.unwrap();
+        assert!(matches!(ended, Ended::OperatorGone), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_target_that_vanishes_without_a_status_is_named() {
     let mut operator = leg([], true);
@@ -197,7 +231,7 @@ async fn a_target_that_vanishes_without_a_status_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_terminal_ends_and_a_target_that_does_not_close_is_not_waited_for() {
-    let limits = Limits { cut: CancellationToken::new(), idle: Some(Duration::from_secs(3600)) };
+    let limits = Limits { idle: Some(Duration::from_secs(3600)), ..unlimited() };
     let ended = run(&mut leg([], true), &mut leg([], true), &Taken::new(9), &limits).await;
     assert!(matches!(ended, Ended::Idle), "{ended:?}");
     let ended =

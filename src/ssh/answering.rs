@@ -6,8 +6,9 @@ use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::device_enrolment::Enrolment;
 use super::handler::{Handler, Phase};
-use crate::live::Cutter;
-use crate::login::{Answer, Authenticated, Methods};
+use super::words::VISIT;
+use crate::live::{Cut, Cutter};
+use crate::login::{Answer, Authenticated, Invited, Methods};
 use crate::refusal::Refusal;
 use crate::{connection, device};
 
@@ -31,6 +32,7 @@ impl Handler {
                 prompts: vec![(prompt.into(), false)].into(),
             },
             Answer::Done(authenticated) => self.open(*authenticated).await,
+            Answer::Enrol(invited) => self.receive(*invited).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
             Answer::EnrolDevice(enrolment) => {
                 self.phase = Phase::DeviceEnrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
@@ -53,12 +55,32 @@ impl Handler {
     async fn open(&mut self, authenticated: Authenticated) -> Auth {
         let cutter = Cutter::new(self.kill.clone());
         let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
-        let Some(connection) = entered else {
+        if let Some(connection) = &entered {
+            let limit = self.bastion.config.ssh.idle_timeout;
+            tokio::spawn(connection::idle_out(connection.clone(), limit));
+        }
+        self.entered(entered.map(Phase::Open))
+    }
+
+    async fn receive(&mut self, invited: Invited) -> Auth {
+        let cutter = Cutter::new(self.kill.clone());
+        let received = connection::receive(&self.bastion, invited, cutter.clone()).await;
+        let kill = self.kill.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(VISIT) => cutter.cut(Cut::TimeUp),
+                () = kill.cancelled() => {}
+            }
+        });
+        self.entered(received.map(Phase::Enrolling))
+    }
+
+    fn entered(&mut self, phase: Option<Phase>) -> Auth {
+        let Some(phase) = phase else {
             self.phase = Phase::Ended;
             return Auth::reject();
         };
-        tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
-        self.phase = Phase::Open(connection);
+        self.phase = phase;
         self.finished();
         Auth::Accept
     }
@@ -81,6 +103,7 @@ impl Handler {
         }
     }
 
+    /// The login is finished: its deadline and its place among the unauthenticated are given up.
     pub(super) fn finished(&mut self) {
         self.logged_in.cancel();
         if let Some(proof) = &self.proof {

@@ -77,7 +77,7 @@ impl Channels {
         // Without a read half russh's loop never waits for us: data comes by the callbacks alone.
         let (read, half) = channel.split();
         drop(read);
-        let inlet = Arc::new(Inlet::default());
+        let inlet = Arc::new(Inlet::new(&self.gone));
         self.windows.open(id, inlet.clone());
         let waiting = Waiting { half, terminal: None, environment: Vec::new() };
         self.slots.insert(id, Slot { inlet, waiting: Some(waiting) });
@@ -92,11 +92,6 @@ impl Channels {
         }
         let slot = self.slots.get_mut(&id)?;
         Some((slot.inlet.clone(), slot.waiting.take()?.half))
-    }
-
-    /// Cancelled when the connection ends.
-    pub(super) fn gone(&self) -> &CancellationToken {
-        &self.gone
     }
 
     /// What was asked for and the operator's side of it; `None` when the channel already runs something or asks for
@@ -206,9 +201,12 @@ impl Channels {
     /// The operator closed the channel: whatever runs is told, whatever waits is forgotten.
     pub(super) fn close(&mut self, channel: ChannelId) {
         self.windows.close(channel);
-        if let Some(slot) = self.slots.remove(&channel) {
-            // A flooded inlet needs no further word: its connection is ending.
-            let _ = slot.inlet.control(FromOperator::Close);
+        // One that runs keeps its place until the relay has left it: what it still holds counts.
+        let running = self.slots.get(&channel).is_some_and(|slot| slot.waiting.is_none());
+        if running && let Some(slot) = self.slots.get(&channel) {
+            slot.inlet.close();
+        } else {
+            self.slots.remove(&channel);
         }
     }
 

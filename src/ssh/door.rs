@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::inner::Names;
 use super::listener::{Place, Places};
 use super::tap::{Bound, Exchange, HostKeys};
+use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::connection;
 
@@ -19,12 +20,13 @@ pub(super) struct Door {
     places: Arc<Places>,
     names: Arc<Names>,
     host_keys: Arc<HostKeys>,
+    talking: Arc<Talking>,
 }
 
 impl Door {
     pub(super) fn new(bastion: Arc<Bastion>) -> Self {
         let host_keys = Arc::new(HostKeys::new(bastion.keys.host_public()));
-        Self { bastion, places: Arc::default(), names: Arc::default(), host_keys }
+        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default(), host_keys }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {
@@ -39,6 +41,11 @@ impl Door {
     /// What a connection knows of itself by its own key exchange.
     pub(super) fn bound(&self, exchange: Arc<Exchange>) -> Bound {
         Bound::new(exchange, self.host_keys.clone())
+    }
+
+    /// The words that are being said in all connections.
+    pub(super) fn talking(&self) -> &Arc<Talking> {
+        &self.talking
     }
 
     /// A place for a new connection, while there is one.

@@ -23,9 +23,10 @@ use super::listener::Place;
 use super::overheard::Ear;
 use super::remediation::Remediation;
 use super::tap::Bound;
+use super::words::{self, Speaker, Talking};
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
-use crate::live::Connection;
+use crate::live::{Connection, Guest};
 use crate::login::{Answer, Attempt, Ground, Offer};
 use crate::{connection, session};
 
@@ -47,6 +48,8 @@ pub(super) enum Phase {
     DeviceEnrolment(Enrolment),
     /// `Authenticated`.
     Open(Arc<Connection>),
+    /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
+    Enrolling(Arc<Guest>),
     /// The words of a disconnect are on their way.
     Dismissed,
     Ended,
@@ -66,6 +69,7 @@ pub(super) struct Handler {
     channels: Channels,
     /// None inside a jump: no machine proves itself there.
     pub(super) proof: Option<Proof>,
+    talking: Arc<Talking>,
     pub(super) handle: Arc<OnceLock<Handle>>,
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
@@ -99,11 +103,13 @@ impl Handler {
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let (proof, place, names) = (Some(proof), Some(place), Some(door.names().clone()));
+        let talking = door.talking().clone();
         let own = Self {
             bastion,
             peer,
             phase,
             channels,
+            talking,
             proof,
             handle,
             kill,
@@ -127,11 +133,14 @@ impl Handler {
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
         let token = logged_in.clone();
+        // Every channel here names a target, so no word is said.
+        let talking = Arc::default();
         let own = Self {
             bastion,
             peer,
             phase,
             channels,
+            talking,
             proof: None,
             handle: Arc::default(),
             kill,
@@ -144,40 +153,35 @@ impl Handler {
     }
 
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
-        match &mut self.phase {
-            Phase::Open(connection) => {
-                match self.channels.begin(channel, start, session.handle()) {
-                    Some((asked, operator)) => {
-                        let bastion = self.bastion.clone();
-                        tokio::spawn(session::run(bastion, connection.clone(), asked, operator));
-                    }
-                    None => session.channel_failure(channel)?,
-                }
-                Ok(())
-            }
-            Phase::Remediation(remediation) => {
-                match self.channels.begin(channel, start, session.handle()) {
-                    Some((_, operator)) => remediation.show(operator),
-                    None => session.channel_failure(channel)?,
-                }
-                Ok(())
-            }
-            Phase::DeviceEnrolment(enrolment) => {
-                match self.channels.begin(channel, start, session.handle()) {
-                    Some((asked, operator)) => enrolment.begin(&self.bastion, asked.start, operator),
-                    None => session.channel_failure(channel)?,
-                }
-                Ok(())
-            }
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {
-                session.channel_failure(channel)
-            }
+        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended) {
+            return session.channel_failure(channel);
         }
+        let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
+            return session.channel_failure(channel);
+        };
+        let bastion = self.bastion.clone();
+        match &mut self.phase {
+            Phase::Open(connection) if connection.route.target.is_none() => {
+                let speaker = Speaker::Operator(connection.clone());
+                words::begin(bastion, &self.talking, speaker, asked, operator);
+            }
+            Phase::Open(connection) => {
+                // Counted before the task runs: the connection does not end before its channels do.
+                tokio::spawn(session::run(bastion, connection.carry(), asked, operator));
+            }
+            Phase::Enrolling(guest) => {
+                words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
+            }
+            Phase::Remediation(remediation) => remediation.show(operator),
+            Phase::DeviceEnrolment(enrolment) => enrolment.begin(&bastion, asked.start, operator),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {}
+        }
+        Ok(())
     }
 
     fn may_open_channels(&self) -> bool {
         match &self.phase {
-            Phase::Open(_) => true,
+            Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
             Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
@@ -199,6 +203,7 @@ impl Handler {
             Phase::Open(_)
             | Phase::Login(_)
             | Phase::Arriving(_)
+            | Phase::Enrolling(_)
             | Phase::DeviceEnrolment(_)
             | Phase::Dismissed
             | Phase::Ended => None,
@@ -232,6 +237,9 @@ impl russh::server::Handler for Handler {
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
         let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
         let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
+        if let Phase::Open(connection) = &phase {
+            tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
+        }
         self.phase = phase;
         self.finished();
         Ok(Auth::Accept)
@@ -327,7 +335,7 @@ impl russh::server::Handler for Handler {
             return Ok(());
         };
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
-        let (gone, peer) = (self.channels.gone().clone(), self.peer);
+        let (gone, peer) = (inlet.over().clone(), self.peer);
         reply.accept().await;
         tokio::spawn(inner::serve(
             self.bastion.clone(),
@@ -468,6 +476,7 @@ impl Drop for Handler {
             Phase::Open(connection) => {
                 tokio::spawn(connection::leave(bastion, connection));
             }
+            Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
             Phase::Login(mut attempt) => {
                 let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
                 let why = heard.map(|code| attempt.overheard(code));

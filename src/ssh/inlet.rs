@@ -22,13 +22,15 @@ const TOGETHER: usize = 32 << 10;
 const CONTROLS: usize = 256;
 
 /// The queue of one channel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inlet {
     queue: Mutex<Queue>,
     queued: AtomicUsize,
     ended: AtomicBool,
     /// Nobody takes from it any more.
     left: AtomicBool,
+    /// Cancelled when the operator closes the channel, and when the connection ends.
+    over: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -49,9 +51,32 @@ enum Waiting {
 pub(super) struct Flood;
 
 impl Inlet {
+    /// The inlet of a channel of the connection whose end cancels `gone`.
+    pub(super) fn new(gone: &CancellationToken) -> Self {
+        Self {
+            queue: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            over: gone.child_token(),
+        }
+    }
+
+    /// The operator closes the channel: what came before is still carried, for as long as the relay waits.
+    pub(super) fn close(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.push(FromOperator::Close);
+        self.over.cancel();
+    }
+
+    /// Cancelled when the channel is closed or its connection ends.
+    pub(super) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
     /// Takes data as it came. A packet of zero bytes says nothing and is dropped.
     pub(super) fn data(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.over.is_cancelled() {
             return;
         }
         self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
@@ -67,18 +92,22 @@ impl Inlet {
 
     /// Takes a message without content.
     pub(super) fn control(&self, message: FromOperator) -> Result<(), Flood> {
-        if matches!(message, FromOperator::Eof | FromOperator::Close) {
+        if message == FromOperator::Eof {
             self.ended.store(true, Ordering::Relaxed);
         }
-        let mut queue = self.lock();
-        if queue.controls >= CONTROLS {
+        if self.lock().controls >= CONTROLS {
             return Err(Flood);
         }
+        self.push(message);
+        Ok(())
+    }
+
+    fn push(&self, message: FromOperator) {
+        let mut queue = self.lock();
         queue.controls += 1;
         self.queued.fetch_add(SMALL, Ordering::Relaxed);
         queue.waiting.push_back(Waiting::Control(message));
         wake(queue);
-        Ok(())
     }
 
     /// Bytes that have come and have not yet been carried to the target.
@@ -176,6 +205,10 @@ impl Source for FromInlet {
         }
     }
 
+    fn over(&self) -> CancellationToken {
+        self.inlet.over.clone()
+    }
+
     fn settle(&self, size: usize) {
         self.inlet.queued.fetch_sub(size, Ordering::Relaxed);
     }
@@ -188,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_packets_come_out_together_and_in_order_with_what_stood_between() {
-        let inlet = Arc::new(Inlet::default());
+        let inlet = Arc::new(Inlet::new(&CancellationToken::new()));
         inlet.data(b"a");
         inlet.data(b"b");
         inlet.control(FromOperator::Signal("INT".into())).unwrap();
@@ -210,14 +243,14 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_ends_ends_the_inlet() {
         let gone = CancellationToken::new();
-        let mut source = FromInlet::new(Arc::new(Inlet::default()), gone.clone());
+        let mut source = FromInlet::new(Arc::new(Inlet::new(&gone)), gone.clone());
         gone.cancel();
         assert_eq!(source.next().await, None);
     }
 
     #[test]
     fn a_flood_of_control_messages_is_named() {
-        let inlet = Inlet::default();
+        let inlet = Inlet::new(&CancellationToken::new());
         let resize = || FromOperator::Signal("WINCH".into());
         for _ in 0..CONTROLS {
             inlet.control(resize()).unwrap();

@@ -68,7 +68,7 @@ pub(super) struct Jump {
     pub(super) name: TargetName,
     pub(super) inlet: Arc<Inlet>,
     pub(super) half: ChannelWriteHalf<Msg>,
-    /// Cancelled when the outer connection ends.
+    /// Cancelled when the channel is closed or the outer connection ends.
     pub(super) gone: CancellationToken,
     pub(super) peer: std::net::SocketAddr,
 }

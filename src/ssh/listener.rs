@@ -24,6 +24,7 @@ use super::overheard::Ear;
 use super::stream::OperatorStream;
 use super::tap::Tap;
 use crate::bastion::Bastion;
+use crate::live::Cut;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
 const SHORTAGE: Duration = Duration::from_millis(50);
@@ -250,7 +251,7 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
         () = sleep(DRAIN) => {}
         () = now.cancelled() => {}
     }
-    bastion.live.stop_all();
+    bastion.live.cut_all(Cut::Stopping);
     if timeout(SEALING, tracker.wait()).await.is_err() {
         tracing::warn!(
             "connections remain after the time to end; their recordings are recovered at the next start"

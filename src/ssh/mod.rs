@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod answering;
+mod asking;
 mod channels;
 mod device_enrolment;
 mod door;
@@ -16,6 +17,7 @@ mod overheard;
 mod remediation;
 mod stream;
 mod tap;
+mod words;
 
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;

@@ -34,7 +34,68 @@ impl Totp {
     }
 }
 
+/// What an authenticator that a person enrolled may take the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// None: they were let in because they had none.
+    None,
+    /// This one, by which they were proven.
+    Only(i64),
+}
+
+/// What a person's own enrolment writes.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTotp<'a> {
+    /// Whose it is.
+    pub operator: &'a str,
+    /// The seed, sealed by `keys` for this operator.
+    pub sealed: &'a [u8],
+    /// The step of the last code that was typed to confirm it: used up.
+    pub last_step: i64,
+    /// Digests of the recovery codes.
+    pub recovery: &'a [[u8; 32]],
+    /// What it takes the place of.
+    pub replace: Replace,
+}
+
 impl Store {
+    /// Registers a seed that a person has confirmed, with its recovery codes. `false` when there is another authenticator
+    /// than the one it is to replace: then nothing was changed.
+    ///
+    /// # Errors
+    /// As [`Store::set_totp`].
+    pub async fn enrol_totp(&self, new: &NewTotp<'_>, now: i64) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        super::operators::standing(&mut tx, new.operator).await?;
+        let old: Option<i64> = match new.replace {
+            Replace::None => None,
+            Replace::Only(id) => Some(id),
+        };
+        sqlx::query("DELETE FROM authenticators WHERE operator = $1 AND kind = 'totp' AND id = $2")
+            .bind(new.operator)
+            .bind(old)
+            .execute(&mut *tx)
+            .await?;
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "INSERT INTO authenticators (operator, kind, sealed, last_step, failures, locked_until, added)
+             VALUES ($1, 'totp', $2, $3, 0, 0, $4) ON CONFLICT (operator, kind) DO NOTHING RETURNING id",
+        )
+        .bind(new.operator)
+        .bind(new.sealed)
+        .bind(new.last_step)
+        .bind(now)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(id) = ids.first().copied() else { return Ok(false) };
+        super::recovery::write(&mut tx, id, new.recovery, now).await?;
+        sqlx::query("DELETE FROM invitations WHERE operator = $1")
+            .bind(new.operator)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
     /// Registers the operator's seed in place of an earlier one; what was remembered of that one is forgotten.
     /// Gives the new authenticator's id.
     ///
@@ -114,5 +175,23 @@ mod tests {
             (second, &b"two"[..], -1, 0)
         );
         assert!(matches!(store.set_totp("bob", b"x", 3).await, Err(StoreError::Missing { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_enrolment_takes_the_place_of_what_it_was_proven_by_and_of_nothing_else() {
+        let store = Store::in_memory().await.unwrap();
+        with_operator(&store, "alice").await;
+        let enrol = async |sealed: &[u8], replace| {
+            let new = NewTotp { operator: "alice", sealed, last_step: 9, recovery: &[], replace };
+            store.enrol_totp(&new, 1).await.unwrap()
+        };
+        assert!(enrol(b"one", Replace::None).await);
+        let first = store.totp("alice").await.unwrap().unwrap();
+        assert!(!enrol(b"two", Replace::None).await, "let in for having none, and there is one now");
+        assert!(!enrol(b"two", Replace::Only(first.id + 1)).await, "replaced by somebody else meanwhile");
+        assert_eq!(store.totp("alice").await.unwrap().unwrap().id, first.id);
+        assert!(enrol(b"two", Replace::Only(first.id)).await);
+        let second = store.totp("alice").await.unwrap().unwrap();
+        assert!(second.id > first.id && second.sealed == b"two" && second.last_step == 9);
     }
 }

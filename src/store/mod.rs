@@ -6,12 +6,14 @@ mod bundles;
 mod devices;
 mod enrolments;
 mod error;
+mod invitations;
 mod memory;
 mod meta;
 mod operator_keys;
 mod operators;
 mod proofs;
 mod recordings;
+mod recovery;
 mod sessions;
 mod throttle;
 
@@ -24,11 +26,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
-pub use authenticators::Totp;
+pub use authenticators::{NewTotp, Replace, Totp};
 pub use bundles::{BundleFile, StoredBundle};
 pub use devices::{Device, DeviceKind, DeviceState, NewDevice};
 pub use enrolments::{Enrolling, Enrolment, NewEnrolment};
 pub use error::StoreError;
+pub use invitations::{Invitation, NewInvitation};
 pub use memory::{MINUTE_USES_MAX, Memory, Remembered, USES_MAX};
 pub use operator_keys::{NewKey, OperatorKey};
 pub use operators::{NewOperator, Operator, OperatorState};

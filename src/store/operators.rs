@@ -124,7 +124,7 @@ impl Store {
         rows.into_iter().map(Operator::try_from).collect()
     }
 
-    /// Sets the state; all but `Active` also end what was remembered of codes given, and `Revoked` takes keys and
+    /// Sets the state; all but `Active` also end what was remembered of codes given and an open invitation, and `Revoked` takes keys and
     /// authenticators with it. Says whether anything changed.
     ///
     /// # Errors
@@ -156,6 +156,7 @@ impl Store {
             .await?;
         if to != OperatorState::Active {
             sqlx::query("DELETE FROM mfa_memory WHERE operator = $1").bind(name).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM invitations WHERE operator = $1").bind(name).execute(&mut *tx).await?;
         }
         if to == OperatorState::Revoked {
             sqlx::query("DELETE FROM operator_keys WHERE operator = $1").bind(name).execute(&mut *tx).await?;

@@ -20,7 +20,7 @@ const SOURCE_MEMORY_MS: i64 = 3_600_000;
 /// The answer to "may a code be tried now?".
 #[derive(Debug, PartialEq, Eq)]
 pub enum Try {
-    /// Yes. It has been counted as a failure already; [`Store::take_step`] takes that back.
+    /// Yes. It has been counted as a failure already; [`Store::take_step`] and [`Store::take_recovery`] take that back.
     Granted(Totp),
     /// The operator has no authenticator: no code can be right. Counted against the source.
     Absent,
@@ -100,11 +100,7 @@ impl Store {
         if done.rows_affected() != 1 {
             return Ok(StepTaken::UsedBefore);
         }
-        sqlx::query("DELETE FROM source_failures WHERE source = $1 AND operator = $2")
-            .bind(source)
-            .bind(&totp.operator)
-            .execute(&mut *tx)
-            .await?;
+        forgive(&mut tx, source, &totp.operator).await?;
         tx.commit().await?;
         Ok(StepTaken::Yes)
     }
@@ -120,6 +116,20 @@ impl Store {
             .await?
             .rows_affected())
     }
+}
+
+/// Ends the count of what this operator got wrong at this source.
+pub(super) async fn forgive(
+    tx: &mut Transaction<'_, Sqlite>,
+    source: &str,
+    operator: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM source_failures WHERE source = $1 AND operator = $2")
+        .bind(source)
+        .bind(operator)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// When this source may try again, from what all operators got wrong there lately.

@@ -4,6 +4,7 @@
 //! russh gives window back when data arrives, whatever has become of it. So the only brake is the socket: above
 //! [`HIGH`] bytes queued it is not read, below [`LOW`] it is read again, and TCP tells the target to wait.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 const HIGH: usize = 2 << 20;
 const LOW: usize = 1 << 20;
@@ -82,11 +84,22 @@ impl Gate {
 pub(super) struct Gated<S> {
     stream: S,
     gate: Arc<Gate>,
+    killed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S> Gated<S> {
-    pub(super) fn new(stream: S, gate: Arc<Gate>) -> Self {
-        Self { stream, gate }
+    /// A stream that ends, whatever the target does, when `kill` is cancelled.
+    pub(super) fn new(stream: S, gate: Arc<Gate>, kill: CancellationToken) -> Self {
+        Self { stream, gate, killed: Box::pin(kill.cancelled_owned()) }
+    }
+
+    fn poll_killed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.killed.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was left"))
+            }
+            Poll::Pending => Ok(()),
+        }
     }
 }
 
@@ -96,6 +109,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.poll_killed(context)?;
         std::task::ready!(self.gate.poll_open(context));
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
@@ -107,6 +121,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_killed(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -128,7 +143,7 @@ mod tests {
     async fn reading_stops_above_the_high_mark_and_goes_on_below_the_low_one() {
         let (mut far, near) = tokio::io::duplex(64);
         let gate = Arc::new(Gate::default());
-        let mut gated = Gated::new(near, gate.clone());
+        let mut gated = Gated::new(near, gate.clone(), CancellationToken::new());
         far.write_all(b"x").await.unwrap();
         gate.arrived(HIGH);
         let reading = tokio::spawn(async move { gated.read_u8().await });

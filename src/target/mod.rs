@@ -21,6 +21,7 @@ use russh::client::{self, Handle};
 use ssh_key::PublicKey;
 use tokio::io::BufReader;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bastion::Bastion;
 use crate::recording::Recorded;
@@ -98,6 +99,9 @@ pub enum ConnectError {
         /// Which and why.
         why: String,
     },
+    /// The session was cut, or the operator has gone: nothing more is done there.
+    #[error("the session ended before the target was reached")]
+    Stopped,
     /// Something else in the protocol.
     #[error("talking to the target failed: {why}")]
     Protocol {
@@ -111,7 +115,7 @@ impl ConnectError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Address { .. } => "TARGET-001",
-            Self::Unreachable { .. } | Self::Protocol { .. } => "TARGET-002",
+            Self::Unreachable { .. } | Self::Protocol { .. } | Self::Stopped => "TARGET-002",
             Self::Timeout { .. } => "TARGET-003",
             Self::HostKey { .. } | Self::Registered { .. } => "TARGET-004",
             Self::Login { .. } | Self::Certificate { .. } => "TARGET-005",
@@ -123,7 +127,9 @@ impl ConnectError {
     pub fn told(&self) -> &'static str {
         match self {
             Self::Address { .. } => "the target's registered address is of no use; ask its owner",
-            Self::Unreachable { .. } | Self::Protocol { .. } => "the target cannot be reached; ask its owner",
+            Self::Unreachable { .. } | Self::Protocol { .. } | Self::Stopped => {
+                "the target cannot be reached; ask its owner"
+            }
             Self::Timeout { .. } => "the target did not answer in time; try again, or ask its owner",
             Self::HostKey { .. } | Self::Registered { .. } => {
                 "the server there is not the registered target; nothing was sent to it; tell your administrator"
@@ -140,6 +146,8 @@ pub struct Connected {
     leg: Leg,
     connection: Handle<Visitor>,
     address: SocketAddr,
+    /// Closes the socket when the connection is left.
+    killer: DropGuard,
 }
 
 /// What is left when a target was not reached: the recording, to be sealed, and the reason.
@@ -163,19 +171,38 @@ impl Connected {
 
     /// Takes leave of the target and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, leg, connection, .. } = self;
+        let Self { recorded, leg, connection, killer, .. } = self;
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
         let goodbye = connection.disconnect(russh::Disconnect::ByApplication, "", "");
         let _ = timeout(GOODBYE, goodbye).await;
+        drop(killer);
         recorded
     }
 }
 
-/// Dials, checks the host key, logs in and starts what was asked for.
-pub async fn connect(bastion: &Bastion, recorded: Recorded) -> Result<Connected, Unconnected> {
-    match reach(bastion, &recorded).await {
-        Ok((leg, connection, address)) => Ok(Connected { recorded, leg, connection, address }),
+/// What ends the way to a target before it is reached.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Cancelled when the session is cut.
+    pub ending: CancellationToken,
+    /// Cancelled when the operator's connection has ended.
+    pub gone: CancellationToken,
+}
+
+/// Dials, checks the host key, logs in and starts what was asked for, unless it is stopped.
+pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Result<Connected, Unconnected> {
+    let kill = CancellationToken::new();
+    // Whatever way this is left without a connection, the socket is closed with it.
+    let killer = kill.clone().drop_guard();
+    let reached = tokio::select! {
+        biased;
+        () = stop.ending.cancelled() => Err(ConnectError::Stopped),
+        () = stop.gone.cancelled() => Err(ConnectError::Stopped),
+        reached = reach(bastion, &recorded, kill) => reached,
+    };
+    match reached {
+        Ok((leg, connection, address)) => Ok(Connected { recorded, leg, connection, address, killer }),
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -183,6 +210,7 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded) -> Result<Connected,
 async fn reach(
     bastion: &Bastion,
     recorded: &Recorded,
+    kill: CancellationToken,
 ) -> Result<(Leg, Handle<Visitor>, SocketAddr), ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
@@ -190,7 +218,10 @@ async fn reach(
         .target(permitted.target())
         .ok_or_else(|| ConnectError::Registered { why: "the target is no longer registered".into() })?;
     // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
-    let _place = bastion.targets.place(target.name()).await;
+    let place = bastion.targets.place(target.name());
+    let _place = timeout(PATIENCE, place)
+        .await
+        .map_err(|_| ConnectError::Timeout { step: "waiting for other logins" })?;
     let (stream, address) = dial::dial(&target.address().to_string()).await?;
     let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
     let known = known_host(target)?;
@@ -208,7 +239,7 @@ async fn reach(
     let stranger = Arc::new(OnceLock::new());
     let config = Arc::new(algorithms::config(&known));
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate.clone());
+    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate.clone(), kill);
     let logging_in = async {
         let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| {
             let why = stranger.get().map_or_else(|| why.to_string(), ToString::to_string);

@@ -11,6 +11,7 @@ use russh::keys::PublicKeyOrCertificate;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use tokio::io::BufReader;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::gate::{Gate, Gated};
 use super::hostkey::KnownHost;
@@ -99,7 +100,7 @@ pub async fn check(
     let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
     let config = Arc::new(algorithms::config(&known));
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate);
+    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate, CancellationToken::new());
     let logging_in = async {
         let mut handle =
             client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {

@@ -14,8 +14,10 @@ use super::{Done, at, clean};
 use crate::access::Access;
 use crate::bastion::Bastion;
 
+mod granted;
 mod question;
 
+pub(super) use granted::granted;
 /// Two that apply at one instant take turns, so that store, memory and folder end with the same version.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -130,7 +132,7 @@ impl AccessWord {
         matches!(self, Self::Apply { .. }).then_some("admin.access.apply")
     }
 
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> Need<'_> {
         match self {
             Self::Check { .. } => Need::OneOf(&[Role::AccessAuthor]),
             // Over SSH a bundle will come into force by approval; the machine's owner needs none.

@@ -51,7 +51,7 @@ fn kind(text: &str) -> Result<String, policy::WordError> {
     ChannelKind::parse(text).map(|_| text.to_owned())
 }
 
-fn person(standing: &Standing) -> Option<Person> {
+pub(super) fn person(standing: &Standing) -> Option<Person> {
     Some(Person {
         name: OperatorName::parse(&standing.name).ok()?,
         roles: standing.roles.iter().filter_map(|r| policy::RoleName::parse(r).ok()).collect(),

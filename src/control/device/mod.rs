@@ -113,6 +113,10 @@ impl DeviceWord {
         }
     }
 
+    pub(super) fn reads(&self) -> bool {
+        matches!(self, Self::Register { key: Some(key), .. } if key.is_input())
+    }
+
     pub(super) fn facts(&self) -> Value {
         match self {
             Self::Register { name, operator, key, kind, personal, imported, .. } => {

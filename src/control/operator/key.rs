@@ -73,6 +73,14 @@ impl KeyWord {
         }
     }
 
+    pub(super) fn reads(&self) -> bool {
+        match self {
+            Self::Add { file, .. } => file.is_input(),
+            Self::Remove { key, .. } => key.is_input(),
+            Self::List { .. } => false,
+        }
+    }
+
     pub(super) fn facts(&self) -> Value {
         let fingerprint = match self {
             Self::Add { file, .. } => file.text().ok().and_then(|t| one_key(t).ok()).map(|f| f.fingerprint),

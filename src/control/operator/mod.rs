@@ -1,18 +1,20 @@
 //! `operator`: people and services, whether they may log in, and what they log in with.
 //! It never shows a seed twice, never stores a private key, and never leaves a session running that no longer holds.
 
+mod invite;
 mod key;
 mod totp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::time::Duration;
 
 use policy::{OperatorName, RoleName, TenantName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attached::{AttachError, Attached};
-use super::caller::{Need, Role};
+use super::caller::{Caller, Need, Role};
 use super::reply::{Reply, Trouble};
 use super::report::{Form, List, counted, or_dash, thing};
 use super::{Done, at};
@@ -21,6 +23,7 @@ use crate::store::{NewOperator, OperatorState};
 
 pub(super) use key::Unfit;
 pub(super) use key::one_key;
+pub(super) use totp::qr;
 
 /// What can be asked of operators.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -82,6 +85,14 @@ pub enum OperatorWord {
         #[arg(long, value_name = "FILE", value_parser = Attached::named)]
         secret_file: Option<Attached>,
     },
+    /// Prints a one-time token by which one without an authenticator gets in to enrol one.
+    Invite {
+        /// Who.
+        name: OperatorName,
+        /// How long it is good.
+        #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = invite::valid)]
+        valid: Duration,
+    },
 }
 
 impl OperatorWord {
@@ -95,10 +106,11 @@ impl OperatorWord {
             Self::Revoke { .. } => "admin.operator.revoke",
             Self::Key(word) => return word.event(),
             Self::Totp { .. } => "admin.operator.totp",
+            Self::Invite { .. } => "admin.operator.invite",
         })
     }
 
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> Need<'_> {
         let reserved = |role: &RoleName| Role::ALL.iter().any(|r| r.as_str() == role.as_str());
         match self {
             // Who may make administrators is an administrator: that step is taken on the machine.
@@ -120,7 +132,8 @@ impl OperatorWord {
             | Self::Enable { name }
             | Self::Unlock { name }
             | Self::Revoke { name }
-            | Self::Totp { name, .. } => Some(name),
+            | Self::Totp { name, .. }
+            | Self::Invite { name, .. } => Some(name),
             Self::Key(word) => Some(word.name()),
         }
     }
@@ -133,12 +146,22 @@ impl OperatorWord {
         }
     }
 
+    /// Whether it reads standard input, in place of a file.
+    pub(super) fn reads(&self) -> bool {
+        match self {
+            Self::Key(word) => word.reads(),
+            Self::Totp { secret_file: Some(file), .. } => file.is_input(),
+            _ => false,
+        }
+    }
+
     pub(super) fn facts(&self) -> Value {
         match self {
             Self::Add { name, roles, tenant } => {
                 json!({ "operator": name, "roles": roles, "tenant": tenant })
             }
             Self::Key(word) => word.facts(),
+            Self::Invite { name, valid } => json!({ "operator": name, "valid_s": valid.as_secs() }),
             other => json!({ "operator": other.name() }),
         }
     }
@@ -146,6 +169,7 @@ impl OperatorWord {
 
 pub(super) async fn run<R: Reply>(
     bastion: &Bastion,
+    caller: &Caller,
     word: OperatorWord,
     out: &mut R,
 ) -> Result<Done, Trouble> {
@@ -170,6 +194,7 @@ pub(super) async fn run<R: Reply>(
         OperatorWord::Totp { name, secret_file } => {
             totp::run(bastion, &name, secret_file.as_ref(), out).await?
         }
+        OperatorWord::Invite { name, valid } => invite::run(bastion, caller, &name, valid, out).await?,
     }
     Ok(Done::Well)
 }
@@ -312,7 +337,7 @@ async fn add<R: Reply>(
     let roles: Vec<String> = roles.into_iter().collect();
     let new = NewOperator { name: name.as_str(), tenant: tenant.as_str(), roles: &roles };
     bastion.store.add_operator(&new, bastion.clock.unix_ms()).await?;
-    out.out(&format!("operator {name} added; next: `bartizan operator key add {name} FILE`, `bartizan operator totp {name}`\n"))
+    out.out(&format!("operator {name} added; next: `bartizan operator key add {name} FILE`, `bartizan operator invite {name}`\n"))
         .await
 }
 

@@ -10,6 +10,7 @@ mod laptop;
 mod memory;
 mod offers;
 mod persons;
+mod standins;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,15 +91,18 @@ impl Scene {
     }
 
     pub(super) fn connect_from(&self, peer: SocketAddr) -> Attempt {
-        let ground = Ground {
+        Attempt::new(self.ground(), peer)
+    }
+
+    pub(super) fn ground(&self) -> Ground {
+        Ground {
             clock: self.clock.clone(),
             store: self.store.clone(),
             keys: self.keys.clone(),
             bundle: self.bundle.clone(),
             device: self.device.clone(),
             reference: Ids::default().reference(self.clock.now()),
-        };
-        Attempt::new(ground, peer)
+        }
     }
 
     /// A connection whose device has proven itself.

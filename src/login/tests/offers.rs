@@ -75,6 +75,7 @@ async fn story(require: Require, wrong: usize, offers: &[Vec<usize>; 5]) -> Vec<
             Answer::Partial { methods } => format!("partial {methods:?}"),
             Answer::Ask { instructions, .. } => format!("ask {instructions}"),
             Answer::Done(authenticated) => format!("done {:?}", authenticated.factors()),
+            Answer::Enrol(_) => "enrol".to_owned(),
             Answer::Remediate(_) => "remediate".to_owned(),
             Answer::EnrolDevice(_) => "enrol".to_owned(),
             Answer::Disconnect { why, .. } => format!("disconnect {}", why.code()),
