@@ -1,6 +1,7 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod below;
 mod reach;
 
 use std::collections::BTreeSet;
@@ -11,15 +12,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName, Permit,
-    Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
+    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
+use crate::device::{Known, Proven};
 use crate::login::{Authenticated, Invited};
-use crate::store::{BundleFile, DeviceState, Store, StoreError};
+use crate::store::{BundleFile, Store, StoreError};
 
+pub use below::Below;
+use below::{lacking_level, warnings};
 pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
@@ -152,6 +156,7 @@ pub struct Permitted {
     asked: Asked,
     permit: Permit,
     at: Timestamp,
+    warnings: Vec<String>,
 }
 
 /// Why a channel is not permitted.
@@ -163,6 +168,9 @@ pub enum Refused {
     /// The policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// The device is not at a level that is asked for.
+    #[error("{}", .0.cause())]
+    Below(Box<Below>),
     /// What the decision rests on cannot be read: that is a no.
     #[error("what the decision rests on cannot be read: {0}")]
     Store(#[from] StoreError),
@@ -214,12 +222,13 @@ pub async fn permit(
     let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
-    match decide(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
-        Ok(permit) => Ok(Permitted {
+    match judge(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
+        Ok((permit, warnings)) => Ok(Permitted {
             authenticated: wanted.authenticated,
             asked: wanted.asked,
             permit,
             at: moment.asked,
+            warnings,
         }),
         Err(refused) => Err((wanted, refused)),
     }
@@ -237,15 +246,38 @@ pub async fn decide(
     kind: &ChannelKind,
     moment: Moment,
 ) -> Result<Permit, Refused> {
+    judge(bastion, authenticated, target, account, kind, moment).await.map(|(permit, _)| permit)
+}
+
+/// As [`decide`], with what will bar the device on a day to come.
+async fn judge(
+    bastion: &Bastion,
+    authenticated: &Authenticated,
+    target: &str,
+    account: Option<&AccountName>,
+    kind: &ChannelKind,
+    moment: Moment,
+) -> Result<(Permit, Vec<String>), Refused> {
     let bundle = bastion.access.bundle();
     let held = Held::read(bastion, &bundle, authenticated, moment).await?;
-    held.decide(&bundle, target, account, kind).map_err(|denial| Refused::Denied(Box::new(denial)))
+    match held.decide(&bundle, target, account, kind) {
+        Ok(permit) => {
+            let warnings = held.judged.map(|(of, _)| warnings(&bundle, &permit, &of)).unwrap_or_default();
+            Ok((permit, warnings))
+        }
+        Err(denial) => Err(match (lacking_level(&denial), held.judged) {
+            (Some(level), Some((assessment, _))) => Refused::Below(Box::new(Below { level, assessment })),
+            _ => Refused::Denied(Box::new(denial)),
+        }),
+    }
 }
 
 /// All that a decision about this operator rests on but for what is asked.
 struct Held<'a> {
     authenticated: &'a Authenticated,
     standing: Standing,
+    /// The device as it is judged for this moment.
+    judged: Option<(Assessment, DeviceFacts)>,
     factors: Vec<policy::Held>,
     now: Timestamp,
     since: Option<Timestamp>,
@@ -259,7 +291,13 @@ impl<'a> Held<'a> {
         moment: Moment,
     ) -> Result<Self, StoreError> {
         let standing =
-            Standing::read(bastion, bundle, authenticated.operator(), authenticated.device_facts()).await?;
+            Standing::read(bastion, bundle, authenticated.operator(), authenticated.proven()).await?;
+        let now = bastion.clock.now();
+        let judged = standing.device.as_ref().map(|device| {
+            let assessment = device.assess(bundle, moment.asked, now);
+            let facts = device.facts(&assessment);
+            (assessment, facts)
+        });
         // A proof from the future means that the clock was set back: such a proof counts as stale.
         let age = |at| Duration::try_from(moment.asked.duration_since(at)).unwrap_or(STALE);
         let factors = authenticated
@@ -267,7 +305,7 @@ impl<'a> Held<'a> {
             .iter()
             .map(|&(factor, at)| policy::Held { factor, age: age(at) })
             .collect();
-        Ok(Self { authenticated, standing, factors, now: bastion.clock.now(), since: moment.since })
+        Ok(Self { authenticated, standing, judged, factors, now, since: moment.since })
     }
 
     fn decide(
@@ -282,7 +320,7 @@ impl<'a> Held<'a> {
             roles: &self.standing.roles,
             tenant: &self.standing.tenant,
             enabled: self.standing.enabled,
-            device: self.standing.device.as_ref(),
+            device: self.judged.as_ref().map(|(_, facts)| facts),
             target,
             account,
             kind,
@@ -300,15 +338,15 @@ impl<'a> Held<'a> {
 
 /// Whether a logged-in connection may stay: its operator and its device are still in order.
 pub async fn may_stay(bastion: &Bastion, authenticated: &Authenticated) -> bool {
-    in_order(bastion, authenticated.operator(), authenticated.device_facts()).await
+    in_order(bastion, authenticated.operator(), authenticated.proven()).await
 }
 
 /// Whether a connection that came by an invitation may stay.
 pub async fn may_enrol(bastion: &Bastion, invited: &Invited) -> bool {
-    in_order(bastion, invited.operator(), invited.device_facts().cloned()).await
+    in_order(bastion, invited.operator(), invited.proven()).await
 }
 
-async fn in_order(bastion: &Bastion, operator: &OperatorName, device: Option<DeviceFacts>) -> bool {
+async fn in_order(bastion: &Bastion, operator: &OperatorName, device: Option<&Proven>) -> bool {
     let (bundle, proven) = (bastion.access.bundle(), device.is_some());
     match Standing::read(bastion, &bundle, operator, device).await {
         Ok(standing) => standing.enabled && (standing.device.is_some() || !proven),
@@ -322,7 +360,7 @@ struct Standing {
     roles: BTreeSet<RoleName>,
     tenant: TenantName,
     /// `None` also for a device that is no longer in order.
-    device: Option<DeviceFacts>,
+    device: Option<Known>,
 }
 
 impl Standing {
@@ -330,12 +368,14 @@ impl Standing {
         bastion: &Bastion,
         bundle: &Bundle,
         operator: &OperatorName,
-        proven: Option<DeviceFacts>,
+        proven: Option<&Proven>,
     ) -> Result<Self, StoreError> {
         let person = crate::login::person(&bastion.store, bundle, operator).await?;
         let device = match proven {
-            Some(facts) => device_now(bastion, facts).await?,
-            None => None,
+            Some(device) if device.still_holds(&bastion.store, operator).await? => {
+                Some(device.known().clone())
+            }
+            _ => None,
         };
         Ok(match person {
             Some(person) => {
@@ -346,12 +386,6 @@ impl Standing {
             }
         })
     }
-}
-
-async fn device_now(bastion: &Bastion, proven: DeviceFacts) -> Result<Option<DeviceFacts>, StoreError> {
-    let device = bastion.store.device(proven.name.as_str()).await?;
-    let active = device.is_some_and(|device| device.state == DeviceState::Active);
-    Ok(active.then_some(proven))
 }
 
 /// The kind of channel that a request begins; `None` for a subsystem whose name is not one.
@@ -374,6 +408,11 @@ impl Permitted {
     /// The policy's yes and its terms.
     pub fn permit(&self) -> &Permit {
         &self.permit
+    }
+
+    /// What the operator is to be told of their device: what will bar it on a day to come. Lines without line ends.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// When it was asked for.

@@ -102,6 +102,9 @@ pub trait Ingress: Send {
     /// Answers the request that began the channel with success.
     fn accept(&mut self) -> impl Future<Output = ()> + Send;
 
+    /// Puts lines on stderr before anything else is shown, within a bounded time.
+    fn notice(&mut self, lines: &[String]) -> impl Future<Output = ()> + Send;
+
     /// Ends the channel with words on stderr and exit status 254, within a bounded time.
     fn dismiss(&mut self, words: &str) -> impl Future<Output = ()> + Send;
 

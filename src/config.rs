@@ -204,7 +204,7 @@ impl Default for AuditConfig {
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { require: Require::Managed, evidence: Evidence::Key }
+        Self { require: Require::Managed, evidence: Evidence::Bound }
     }
 }
 

@@ -95,7 +95,7 @@ pub async fn enter(
 pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -> Option<Arc<Guest>> {
     let mut event = bastion.audit.event("auth.login");
     event.operator = Some(invited.operator().to_string());
-    event.device = invited.device_facts().map(|device| device.name.to_string());
+    event.device = invited.proven().map(|device| device.name().to_string());
     event.outcome = Some("ok".into());
     event.detail = invited.detail();
     event.detail.insert("peer".into(), invited.peer().to_string().into());

@@ -17,6 +17,7 @@ pub struct Refusal {
     shown: &'static str,
     told: String,
     cause: String,
+    text: Option<String>,
     reference: Reference,
 }
 
@@ -30,7 +31,7 @@ impl Refusal {
         reference: Reference,
     ) -> Self {
         let (told, cause) = (clean(told.as_ref()), clean(cause.as_ref()));
-        Self { code, shown: code, told, cause, reference }
+        Self { code, shown: code, told, cause, text: None, reference }
     }
 
     /// Shows the operator another code than the log's, where the true one would tell what exists.
@@ -38,6 +39,18 @@ impl Refusal {
     pub fn shown_as(mut self, code: &'static str) -> Self {
         self.shown = code;
         self
+    }
+
+    /// Tells the operator these lines where there is room for more than one. They are harmless already.
+    #[must_use]
+    pub fn with_text(mut self, text: Option<String>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// What the operator sees on a channel: the line, or the lines there are in place of it; without the last line end.
+    pub fn text(&self) -> String {
+        self.text.as_deref().map_or_else(|| self.line(), |text| text.trim_end().to_owned())
     }
 
     /// The line that the operator sees, without a line end: `bartizan: <what> [CODE] ref <id>`.

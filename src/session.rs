@@ -12,6 +12,7 @@ use crate::audit::Outcome;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress};
 use crate::connection;
+use crate::device;
 use crate::live::{Carried, Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
@@ -33,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub async fn run(bastion: Arc<Bastion>, carried: Carried, asked: Asked, mut ingress: impl Ingress) {
     if let Err(refusal) = story(&bastion, carried.connection(), asked, &mut ingress).await {
         ingress.accept().await;
-        ingress.dismiss(&refusal.line()).await;
+        ingress.dismiss(&refusal.text()).await;
     }
 }
 
@@ -48,6 +49,7 @@ async fn story(
     let Route { target, account } = connection.route.clone();
     let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
     let permitted = permit(bastion, connection, wanted).await?;
+    let warnings = permitted.warnings().to_vec();
     let (session, place) = connection::session(bastion, connection, &permitted)
         .await
         .map_err(|why| unrecorded(bastion, &why))?;
@@ -61,6 +63,7 @@ async fn story(
         Err(unconnected) => return unreached(bastion, connection, unconnected).await,
     };
     ingress.accept().await;
+    ingress.notice(&warnings).await;
     let ended = relayed(bastion, connection, &mut connected, ingress).await;
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
@@ -86,6 +89,13 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Refused::Denied(denial) => {
             let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
             refusal.shown_as(denial.told_code())
+        }
+        Refused::Below(below) => {
+            let told = "this device may not connect there yet";
+            let refusal = refusal(bastion, "POSTURE-009", told.into(), below.cause());
+            let device = connection.authenticated.proven().map(device::Proven::known);
+            let text = device.map(|device| below.text(device, refusal.reference().as_str()));
+            refusal.with_text(text)
         }
         Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
     };

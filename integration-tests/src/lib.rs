@@ -4,6 +4,7 @@
 mod builder;
 mod client;
 mod codes;
+mod laptop;
 mod records;
 mod server;
 mod shared;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use builder::{ACCOUNT, Builder};
 pub use client::Client;
 pub use codes::Phone;
+pub use laptop::{Laptop, forged};
 pub use records::{Sum, sha256};
 pub use server::{Server, binary};
 pub use shared::Shared;

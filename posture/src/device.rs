@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use ssh_key::PublicKey;
 
 use crate::state::State;
@@ -30,7 +31,8 @@ pub struct Device {
 }
 
 /// A person's machine or a service's: the path and the answers are the same, the word for it differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A person sits at it.
     #[default]
@@ -72,6 +74,14 @@ impl FromStr for Kind {
             "host" => Ok(Self::Host),
             _ => Err(KindError { name: name.to_owned() }),
         }
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = KindError;
+
+    fn try_from(name: String) -> Result<Self, KindError> {
+        name.parse()
     }
 }
 

@@ -20,5 +20,5 @@ pub use check::{Claim, Demand, Evidence, Finding, MANAGED, Posture, check_key};
 pub use code::Code;
 pub use device::{Device, Kind, KindError};
 pub use key::{KeyRefused, acceptable};
-pub use remediation::{NO_PROOF, Remediation};
+pub use remediation::{Failing, NO_PROOF, Remediation};
 pub use state::{State, StateError};

@@ -13,28 +13,40 @@ pub const NO_PROOF: &str = "bartizan: this machine did not prove that it is a re
 const CODE_COLUMN: usize = 63;
 /// No line says more than this many characters of a cause.
 const LONGEST: usize = 200;
+/// The most checks that are told at once.
+const MOST: usize = 8;
 
-/// Four lines for a proven device that may not connect; `Display` gives them, with a newline after each.
+/// The lines for a proven device that may not connect; `Display` gives them, with a newline after each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remediation {
     kind: Kind,
     code: Code,
-    failed: String,
-    remedy: String,
+    /// What failed, and what to do about it.
+    failed: Vec<(String, String)>,
     reference: String,
 }
 
+/// A check that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failing<'a> {
+    /// Its name.
+    pub check: &'a str,
+    /// What was found.
+    pub found: &'a str,
+    /// What whoever sits at the device can do.
+    pub remedy: &'a str,
+}
+
 impl Remediation {
-    pub(crate) fn new(
-        kind: Kind,
-        code: Code,
-        check: &str,
-        found: &str,
-        remedy: &str,
-        reference: &str,
-    ) -> Self {
-        let failed = clean(&format!("{check}: {found}"));
-        Self { kind, code, failed, remedy: clean(remedy), reference: clean(reference) }
+    pub(crate) fn new(kind: Kind, code: Code, failing: Failing<'_>, reference: &str) -> Self {
+        Self { kind, code, failed: vec![failing.lines()], reference: clean(reference) }
+    }
+
+    /// POSTURE-009: facts of a proven device are not as the policy asks. Of many failed checks the first few are told.
+    #[must_use]
+    pub fn of_facts(kind: Kind, failing: &[Failing<'_>], reference: &str) -> Self {
+        let failed = failing.iter().take(MOST).copied().map(Failing::lines).collect();
+        Self { kind, code: Code::Facts, failed, reference: clean(reference) }
     }
 
     /// The code in the text.
@@ -44,12 +56,20 @@ impl Remediation {
     }
 }
 
+impl Failing<'_> {
+    fn lines(self) -> (String, String) {
+        (clean(&format!("{}: {}", self.check, self.found)), clean(self.remedy))
+    }
+}
+
 impl fmt::Display for Remediation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = format!("bartizan: this {} may not connect yet", self.kind);
         writeln!(f, "{first:<CODE_COLUMN$}[{}]", self.code)?;
-        writeln!(f, "  failed  {}", self.failed)?;
-        writeln!(f, "  do      {}", self.remedy)?;
+        for (failed, remedy) in &self.failed {
+            writeln!(f, "  failed  {failed}")?;
+            writeln!(f, "  do      {remedy}")?;
+        }
         writeln!(f, "  ref     {}, for the service desk", self.reference)
     }
 }
@@ -66,16 +86,25 @@ mod tests {
 
     use super::*;
 
+    const ABC: Failing<'_> = Failing { check: "a", found: "b", remedy: "c" };
+
+    #[test]
+    fn every_check_has_its_two_lines_up_to_a_bound() {
+        for (checks, lines) in [(1, 4), (3, 8), (100, 2 + 2 * MOST)] {
+            let text = Remediation::of_facts(Kind::Host, &vec![ABC; checks], "d").to_string();
+            assert_eq!(text.lines().count(), lines);
+        }
+    }
+
     #[test]
     fn the_text_has_its_fixed_layout() {
-        let remediation = Remediation::new(
-            Kind::Laptop,
-            Code::Facts,
-            "disk encryption",
-            "/dev/sda2 is not encrypted",
-            "turn on LUKS, run `bartizan-agent refresh`, connect again",
-            "01JD37F2K",
-        );
+        let failing = Failing {
+            check: "disk encryption",
+            found: "/dev/sda2 is not encrypted",
+            remedy: "turn on LUKS, run `bartizan-agent refresh`, connect again",
+        };
+        let remediation = Remediation::of_facts(Kind::Laptop, &[failing], "01JD37F2K");
+        assert_eq!(remediation, Remediation::new(Kind::Laptop, Code::Facts, failing, "01JD37F2K"));
         assert_eq!(
             remediation.to_string(),
             "bartizan: this laptop may not connect yet                      [POSTURE-009]\n  \
@@ -88,7 +117,7 @@ mod tests {
     #[test]
     fn the_code_stands_in_one_column_for_every_kind() {
         for kind in [Kind::Laptop, Kind::Host] {
-            let text = Remediation::new(kind, Code::Standing, "a", "b", "c", "d").to_string();
+            let text = Remediation::new(kind, Code::Standing, ABC, "d").to_string();
             assert_eq!(text.find('['), Some(CODE_COLUMN), "{text}");
         }
     }
@@ -102,7 +131,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_device_cannot_draw_on_the_screen(found in any::<String>(), reference in any::<String>()) {
-            let text = Remediation::new(Kind::Laptop, Code::Facts, "check", &found, "do", &reference).to_string();
+            let failing = Failing { check: "check", found: &found, remedy: "do" };
+            let text = Remediation::of_facts(Kind::Laptop, &[failing], &reference).to_string();
             prop_assert_eq!(text.lines().count(), 4);
             prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
             prop_assert!(text.chars().count() < 600);

@@ -9,8 +9,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 /// Where a device is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// On record: owner and tenant are known, no key proven.
     Registered,
@@ -105,6 +108,14 @@ impl FromStr for State {
     fn from_str(name: &str) -> Result<Self, StateError> {
         let unknown = || StateError::Unknown { name: name.to_owned() };
         Self::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(unknown)
+    }
+}
+
+impl TryFrom<String> for State {
+    type Error = StateError;
+
+    fn try_from(name: String) -> Result<Self, StateError> {
+        name.parse()
     }
 }
 

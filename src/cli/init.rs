@@ -40,7 +40,7 @@ pub(super) const CONFIG: &str = r#"# Bartizan. Every key has this default; unkno
 
 [device]
 # require = "managed"             # or "any"
-# evidence = "key"                # a plain device key of the inventory is enough
+# evidence = "bound"              # a proof bound to the connection; "key": a plain device key is enough
 
 [admin]
 # listen = "127.0.0.1:2280"

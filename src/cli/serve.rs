@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::terminal;
 use crate::audit::AuditError;
@@ -151,11 +154,10 @@ fn abstract_name(socket: &OsStr) -> Option<&[u8]> {
 pub(super) fn log_to_stderr(filter: Option<&str>) {
     let usual = "info,russh=warn,sqlx=warn";
     let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
+    let written =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
+    let overheard = ssh::Overhearing.with_filter(LevelFilter::WARN);
+    let _ = tracing_subscriber::registry().with(written).with(overheard).try_init();
 }
 
 #[cfg(test)]

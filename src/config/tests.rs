@@ -22,7 +22,7 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(c.ssh.listen, vec![SocketAddr::from(([127, 0, 0, 1], 2222))]);
     assert_eq!(c.ssh.login_grace, Duration::from_secs(120));
     assert_eq!(c.recording.max, 256 * 1024 * 1024);
-    assert_eq!(c.device.require, Require::Managed);
+    assert_eq!((c.device.require, c.device.evidence), (Require::Managed, Evidence::Bound));
     assert_eq!(c.database(), Path::new("/srv/b/bartizan.db"));
     assert!(c.admin.listen.is_none() && !c.recording.input);
 }
@@ -34,7 +34,7 @@ fn every_key_of_the_contract_is_read() {
          login_grace = \"30s\"\nmax_channels = 8\nmax_connections = 9\nmax_unauthenticated = 3\n\
          idle_timeout = \"8h\"\nbanner = \"hello\\n\"\n[store]\nurl = \"sqlite:/x/y.db\"\n\
          [recording]\nmode = \"strict\"\nflush = \"5ms\"\ninput = true\nmax = \"1GiB\"\n\
-         [audit]\ncheckpoint = \"250ms\"\n[device]\nrequire = \"any\"\nevidence = \"bound\"\n\
+         [audit]\ncheckpoint = \"250ms\"\n[device]\nrequire = \"any\"\nevidence = \"key\"\n\
          [admin]\nlisten = \"127.0.0.1:2280\"\n",
     )
     .expect("all keys");
@@ -44,7 +44,7 @@ fn every_key_of_the_contract_is_read() {
         (c.recording.flush, c.audit.checkpoint),
         (Duration::from_millis(5), Duration::from_millis(250))
     );
-    assert_eq!((c.device.require, c.device.evidence), (Require::Any, Evidence::Bound));
+    assert_eq!((c.device.require, c.device.evidence), (Require::Any, Evidence::Key));
     assert_eq!(c.database(), Path::new("/x/y.db"));
 }
 

@@ -8,6 +8,7 @@ use policy::{DeviceName, OperatorName, RoleName};
 use serde_json::{Value, json};
 
 use super::Word;
+use crate::device::Proven;
 use crate::login::{Authenticated, Invited};
 
 /// Who speaks.
@@ -151,7 +152,7 @@ impl Caller {
         match self {
             Self::Local { .. } => None,
             Self::Operator { login, .. } => login.as_ref().and_then(|login| login.device()),
-            Self::Guest { invited } => invited.device_facts().map(|device| &device.name),
+            Self::Guest { invited } => invited.proven().map(Proven::name),
         }
     }
 
@@ -212,7 +213,7 @@ mod tests {
         Caller::Operator { name, roles, among_others: false, login: None }
     }
 
-    const WORDS: [&str; 44] = [
+    const WORDS: [&str; 46] = [
         "operator list",
         "operator show bob",
         "operator add bob",
@@ -226,8 +227,10 @@ mod tests {
         "operator totp bob",
         "device list",
         "device show d",
+        "device approve d",
         "device lock d",
         "device unlock d",
+        "device lost d",
         "device retire d",
         "target list",
         "target scan 10.0.0.1",

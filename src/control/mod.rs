@@ -318,7 +318,7 @@ async fn run<R: Reply>(
         Word::Ca(word) => ca::run(bastion, word, out).await,
         Word::Mfa(word) => mfa::run(bastion, caller, word, out).await,
         Word::SshConfig(word) => ssh_config::run(bastion, caller, &word, out).await.map(|()| Done::Well),
-        Word::Whoami { json } => whoami::run(caller, json, out).await.map(|()| Done::Well),
+        Word::Whoami { json } => whoami::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Targets { json } => targets::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Check { json } => check::run(bastion, json, out).await,
         Word::Health if bastion.audit.broken().is_cancelled() => Err(Trouble::said(

@@ -7,9 +7,16 @@ use serde_json::json;
 use super::caller::Caller;
 use super::reply::{Reply, Trouble};
 use super::report::{moment, or_dash, thing};
+use crate::bastion::Bastion;
+use crate::device::Proven;
 use crate::login::{Authenticated, Invited};
 
-pub(super) async fn run<R: Reply>(caller: &Caller, json: bool, out: &mut R) -> Result<(), Trouble> {
+pub(super) async fn run<R: Reply>(
+    bastion: &Bastion,
+    caller: &Caller,
+    json: bool,
+    out: &mut R,
+) -> Result<(), Trouble> {
     match caller {
         Caller::Local { uid, name } => {
             let value = json!({ "local": name, "uid": uid });
@@ -19,7 +26,7 @@ pub(super) async fn run<R: Reply>(caller: &Caller, json: bool, out: &mut R) -> R
         Caller::Operator { name, roles, login, .. } => {
             let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
             match login {
-                Some(login) => operator(login, &roles, json, out).await,
+                Some(login) => operator(bastion, login, &roles, json, out).await,
                 None => {
                     thing(
                         out,
@@ -36,12 +43,17 @@ pub(super) async fn run<R: Reply>(caller: &Caller, json: bool, out: &mut R) -> R
 }
 
 async fn operator<R: Reply>(
+    bastion: &Bastion,
     login: &Authenticated,
     roles: &[String],
     json: bool,
     out: &mut R,
 ) -> Result<(), Trouble> {
-    let device = login.device_facts();
+    let now = bastion.clock.now();
+    let device = login.proven().map(|device| {
+        let known = device.known();
+        known.facts(&known.assess(&bastion.access.bundle(), now, now))
+    });
     let factors: Vec<_> =
         login.factors().iter().map(|(factor, at)| json!({ "factor": factor.as_str(), "at": at })).collect();
     let levels: Vec<String> =
@@ -79,7 +91,7 @@ async fn operator<R: Reply>(
 }
 
 async fn guest<R: Reply>(invited: &Invited, json: bool, out: &mut R) -> Result<(), Trouble> {
-    let device = invited.device_facts().map(|device| &device.name);
+    let device = invited.proven().map(Proven::name);
     let value = json!({
         "operator": invited.operator(), "device": device, "key": invited.key(), "from": invited.peer().to_string(),
         "invited": true,

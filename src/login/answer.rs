@@ -3,7 +3,7 @@
 
 use super::authenticated::Authenticated;
 use super::invitation::Invited;
-use crate::device::Remediation;
+use crate::device::{Enrolment, Remediation};
 use crate::refusal::Refusal;
 
 /// The ways that the client may go on, RFC 4252 section 5.1.
@@ -44,6 +44,13 @@ pub enum Answer {
         /// For the log; the wire says nothing of it.
         why: Refusal,
     },
+    /// The same, not to be logged by itself: see [`super::Attempt::unfinished`].
+    Pass {
+        /// What may be tried instead.
+        methods: Methods,
+        /// For the log, should nothing come of this login.
+        why: Refusal,
+    },
     /// Failure with partial success: this proof counts, another is needed.
     Partial {
         /// What may follow.
@@ -62,6 +69,8 @@ pub enum Answer {
     Enrol(Box<Invited>),
     /// Success on the wire, into a dead end where the device's owner is told what to do. To be logged.
     Remediate(Box<Remediation>),
+    /// Success on the wire, for a machine that is to be enrolled and for nothing else.
+    EnrolDevice(Box<Enrolment>),
     /// The connection ends with this text. To be logged.
     Disconnect {
         /// The line that is told.

@@ -14,7 +14,7 @@ use super::identified::Identified;
 use super::prompt::{self, Asks, Challenge};
 use super::{LoginError, No, WHAT_CODE, WHAT_KEY, invitation, memory};
 use crate::config::Require;
-use crate::device::{self, Accepted, Assessed};
+use crate::device::{self, Accepted, Assessed, Unproven};
 use crate::refusal::Refusal;
 
 /// What is told when nothing can be judged.
@@ -39,13 +39,17 @@ pub struct Attempt {
     pub(super) device: Option<DeviceName>,
     /// A code was not taken in this connection.
     pub(super) mistaken: bool,
+    /// Keys that may sign though they are unknown, so far.
+    pub(super) signs: u32,
+    /// What was wrong with the last proof of a machine that was none.
+    pub(super) unproven: Option<Unproven>,
     /// How far the story of this login has been told to whoever logs it.
-    telling: Telling,
+    pub(super) telling: Telling,
 }
 
 /// What is still to be logged if the connection ends now.
 #[derive(Debug)]
-enum Telling {
+pub(super) enum Telling {
     /// Nothing has happened, or it was said.
     Said,
     /// Something was proven, and nothing has come of it.
@@ -75,8 +79,19 @@ impl Attempt {
     /// Starts with nothing proven; the connection was accepted at this moment.
     pub fn new(ground: Ground, peer: SocketAddr) -> Self {
         let phase = Phase::Accepted(Accepted::new(peer, ground.clock.now()));
-        let (used, telling) = (Vec::new(), Telling::Said);
-        Self { ground, peer, claim: None, phase, messages: 0, used, device: None, mistaken: false, telling }
+        Self {
+            ground,
+            peer,
+            claim: None,
+            phase,
+            messages: 0,
+            used: Vec::new(),
+            device: None,
+            mistaken: false,
+            signs: 0,
+            unproven: None,
+            telling: Telling::Said,
+        }
     }
 
     /// A key is offered without proof (or before its proof is checked): may it sign? Changes nothing that was proven, unless
@@ -181,19 +196,6 @@ impl Attempt {
         answered.unwrap_or_else(|why| self.end(unjudged(&why)))
     }
 
-    /// A certificate has signed this login: none is taken here, whoever signed it. A device's certificate is judged elsewhere
-    /// than a plain key, and neither passes for the other.
-    pub fn certified(&mut self, user: &str) -> Answer {
-        let no = match self.named(user) {
-            Ok(_) => {
-                let code = if self.device.is_some() { "LOGIN-003" } else { posture::Code::Form.as_str() };
-                No { code, told: WHAT_KEY, cause: "a certificate, where a plain key belongs".to_owned() }
-            }
-            Err(no) => no,
-        };
-        self.refuse(no)
-    }
-
     /// Why the connection ended without a login, where no answer has said so: the client was told that none of its keys need
     /// sign, or did not give the code it was asked for, and went. To be logged when the connection ends in this state.
     pub fn unfinished(&self) -> Option<Refusal> {
@@ -221,7 +223,7 @@ impl Attempt {
     }
 
     /// Every message bears a name: the first one is the claim, another one drops all that was proven for it.
-    fn named(&mut self, user: &str) -> Result<LoginName, No> {
+    pub(super) fn named(&mut self, user: &str) -> Result<LoginName, No> {
         self.messages = self.messages.saturating_add(1);
         if self.messages > MESSAGES {
             self.phase = Phase::Over;
@@ -238,6 +240,7 @@ impl Attempt {
             self.phase = Phase::Accepted(Accepted::new(self.peer, self.ground.clock.now()));
             self.used.clear();
             self.device = None;
+            self.unproven = None;
             self.mistaken = false;
             let cause = "another operator's name within one login: all that was proven is dropped".to_owned();
             return Err(No { code: "LOGIN-009", told: WHAT_KEY, cause });
@@ -290,7 +293,18 @@ impl Attempt {
         self.said(Answer::Refuse { methods, why })
     }
 
-    fn end(&mut self, no: No) -> Answer {
+    /// A key that proves nothing yet and may be another's turn later: told to the log only if nothing comes of this login.
+    pub(super) fn pass(&mut self, unproven: Unproven) -> Answer {
+        let Unproven { code, cause } = unproven;
+        let (methods, why) =
+            (self.methods(), self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause }));
+        if self.unproven.is_none() {
+            self.telling = Telling::TurnedAway(why.clone());
+        }
+        Answer::Pass { methods, why }
+    }
+
+    pub(super) fn end(&mut self, no: No) -> Answer {
         self.phase = Phase::Over;
         let why = self.refusal(no);
         self.said(Answer::Disconnect { text: why.line(), why })
@@ -298,15 +312,16 @@ impl Attempt {
 
     /// The first prompt without a device: one constant text, whoever was named and whatever was offered.
     fn end_without_device(&mut self) -> Answer {
-        let cause = match &self.telling {
-            Telling::TurnedAway(refusal) => refusal.cause(),
-            Telling::Said | Telling::Begun => "no device key was offered",
+        let (code, cause) = match (&self.unproven, &self.telling) {
+            (Some(unproven), _) => (unproven.code, unproven.cause.as_str()),
+            (None, Telling::TurnedAway(refusal)) => (posture::Code::Enrolment, refusal.cause()),
+            (None, Telling::Said | Telling::Begun) => (posture::Code::Enrolment, "no device key was offered"),
         };
-        let why = device::no_proof(posture::Code::Enrolment, cause, self.ground.reference.clone());
+        let why = device::no_proof(code, cause, self.ground.reference.clone());
         self.said(Answer::Disconnect { text: why.line(), why })
     }
 
-    fn refusal(&self, no: No) -> Refusal {
+    pub(super) fn refusal(&self, no: No) -> Refusal {
         Refusal::new(no.code, no.told, no.cause, self.ground.reference.clone())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use policy::{DeviceFacts, DeviceName, Factor, LoginName, OperatorName};
+use policy::{DeviceName, Factor, LoginName, OperatorName};
 use serde_json::{Map, Value, json};
 
 use super::assurance;
@@ -93,9 +93,9 @@ impl Authenticated {
         self.assessed.device().map(Proven::name)
     }
 
-    /// What the policy is told of the device, as it was when it proved itself.
-    pub fn device_facts(&self) -> Option<DeviceFacts> {
-        self.assessed.device().map(|device| device.facts().clone())
+    /// The device as it proved itself, for the policy to judge.
+    pub fn proven(&self) -> Option<&Proven> {
+        self.assessed.device()
     }
 
     /// The fingerprint of the person's key.
@@ -145,7 +145,7 @@ impl Authenticated {
             .iter()
             .map(|(factor, at)| json!({ "factor": factor.as_str(), "at": at.to_string() }))
             .collect();
-        let evidence = self.assessed.device().map(|device| device.facts().evidence.as_str());
+        let evidence = self.assessed.device().map(|device| device.evidence().as_str());
         let device_key = self.assessed.device().map(Proven::fingerprint);
         let mut detail = Map::new();
         detail.insert("login".to_owned(), self.login.to_string().into());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use keys::written::{Kind, Written};
-use policy::{DeviceFacts, LoginName, OperatorName};
+use policy::{LoginName, OperatorName};
 use serde_json::{Map, Value, json};
 
 use super::ground::Ground;
@@ -44,9 +44,9 @@ impl Invited {
         &self.login.operator
     }
 
-    /// What is known of the device, where one was proven.
-    pub fn device_facts(&self) -> Option<&DeviceFacts> {
-        self.assessed.device().map(Proven::facts)
+    /// The device, where one was proven.
+    pub fn proven(&self) -> Option<&Proven> {
+        self.assessed.device()
     }
 
     /// The fingerprint of the person's key.

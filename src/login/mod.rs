@@ -2,7 +2,7 @@
 //! It never speaks SSH, never logs, and never changes a thing because a key was merely offered.
 //!
 //! ```text
-//!                 device key            person's key           code, or memory
+//!              certificate, or key      person's key           code, or memory
 //!   Accepted ---------------> Assessed -------------> Identified -----------> Authenticated
 //!      |  \__________________________________________^    ^ |  \
 //!      |     person's key, where no device is required    | |   \ invitation, where there is no authenticator
@@ -18,6 +18,7 @@ mod answer;
 mod assurance;
 mod attempt;
 mod authenticated;
+mod certified;
 mod code;
 mod ground;
 mod identified;

@@ -1,7 +1,7 @@
 //! The steps of a login: what a key, an answer or what is remembered leads to, from the phase that was reached.
 //! It never takes a step from a phase that is not handed in by value.
 
-use policy::{DeviceName, Factor, LoginName};
+use policy::{DeviceName, Factor, LoginName, TenantName};
 use ssh_key::{Algorithm, PublicKey};
 
 use super::answer::{Answer, Methods};
@@ -12,13 +12,16 @@ use super::invitation::{Invited, Taken};
 use super::prompt::Asks;
 use super::{LoginError, No, WHAT_KEY, code, invitation, key, memory, person, recovery};
 use crate::config::Require;
-use crate::device::{self, Accepted, Assessed, Judged, Proven, Remediation};
+use crate::device::{self, Accepted, Assessed, Judged, Proven, Remediation, Unproven};
 use crate::store::StoreError;
+
+/// Keys that may sign though nobody looked whose they are: more than any agent offers that a login could still succeed with.
+const UNKNOWN_KEYS: u32 = 24;
 
 impl Attempt {
     /// Reads what an offered key would be good for.
     pub(super) async fn look(
-        &self,
+        &mut self,
         login: &LoginName,
         key: &PublicKey,
         algorithm: &Algorithm,
@@ -36,6 +39,9 @@ impl Attempt {
         if let Err(refused) = posture::acceptable(key, Some(algorithm)) {
             return Ok(Err(No { code: "LOGIN-003", told: WHAT_KEY, cause: refused.to_string() }));
         }
+        if device_may_follow && self.may_be_thrown_away(key) {
+            return Ok(Ok(()));
+        }
         if device_may_follow && device::may_prove(&self.ground.store, &self.ground.device, key).await? {
             return Ok(Ok(()));
         }
@@ -46,6 +52,14 @@ impl Attempt {
         Ok(Err(No { code: "POSTURE-002", told: WHAT_KEY, cause }))
     }
 
+    /// Of a certificate only its own key is offered, one that nobody knows, and it looks like any other: so every key of that kind
+    /// may sign, known or not, without a look-up. So many and no more.
+    fn may_be_thrown_away(&mut self, key: &PublicKey) -> bool {
+        let may = key.algorithm() == Algorithm::Ed25519 && self.signs < UNKNOWN_KEYS;
+        self.signs += u32::from(may);
+        may
+    }
+
     /// The first key: a device's; or, where none is required, a person's.
     pub(super) async fn first_key(
         &mut self,
@@ -54,22 +68,41 @@ impl Attempt {
         key: &PublicKey,
         algorithm: &Algorithm,
     ) -> Result<Answer, LoginError> {
-        let finding = match self.judge(login, key, algorithm).await? {
-            Judged::Proven(device) => {
-                self.met(&device);
-                self.phase = Phase::Assessed(Assessed::proven(accepted, device));
-                return Ok(self.partial(Methods::KEY));
-            }
-            Judged::Barred(finding) => return self.bar(accepted, finding).await,
-            Judged::NoProof(finding) => finding,
+        let judged = self.judge(login, key, algorithm).await?;
+        let (accepted, unproven) = match self.first_device(accepted, judged).await? {
+            Ok(answer) => return Ok(answer),
+            Err(unproven) => unproven,
         };
         match Assessed::unproven(accepted, &self.ground.device) {
             Ok(assessed) => self.person_key(assessed, login, key, algorithm).await,
             Err(accepted) => {
                 self.phase = Phase::Accepted(accepted);
-                let code = finding.code().as_str();
-                Ok(self.refuse(No { code, told: WHAT_KEY, cause: finding.to_string() }))
+                Ok(match unproven.code {
+                    // Most likely a person's key that came before the device's: nobody is told, unless nothing comes of it.
+                    posture::Code::Enrolment => self.pass(unproven),
+                    _ => self.refuse_proof(unproven),
+                })
             }
+        }
+    }
+
+    /// What a machine's proof leads to while nothing else is proven; back what came in where it is none.
+    pub(super) async fn first_device(
+        &mut self,
+        accepted: Accepted,
+        judged: Judged,
+    ) -> Result<Result<Answer, (Accepted, Unproven)>, LoginError> {
+        match judged {
+            Judged::Proven(device) => Ok(Ok(match self.below(accepted, &device) {
+                Err(remediation) => self.remediate(remediation),
+                Ok(accepted) => {
+                    self.met(&device);
+                    self.phase = Phase::Assessed(Assessed::proven(accepted, device));
+                    self.partial(Methods::KEY)
+                }
+            })),
+            Judged::Barred(finding) => self.bar(accepted, finding).await.map(Ok),
+            Judged::NoProof(unproven) => Ok(Err((accepted, unproven))),
         }
     }
 
@@ -113,16 +146,31 @@ impl Attempt {
             let cause = "a third key, where a code is asked for".to_owned();
             return Ok(self.refuse(No { code: "LOGIN-003", told: WHAT_KEY, cause }));
         }
-        match self.judge(login, key, algorithm).await? {
+        let judged = self.judge(login, key, algorithm).await?;
+        self.later_device(identified, login, judged).await
+    }
+
+    /// What a machine's proof leads to where the person came first.
+    pub(super) async fn later_device(
+        &mut self,
+        identified: Identified,
+        login: &LoginName,
+        judged: Judged,
+    ) -> Result<Answer, LoginError> {
+        match judged {
             Judged::Proven(device) => {
+                // Back to the beginning only where it goes no further.
+                let accepted = Accepted::new(self.peer, self.ground.clock.now());
+                if let Err(remediation) = self.below(accepted, &device) {
+                    return Ok(self.remediate(remediation));
+                }
                 self.met(&device);
                 self.advance(identified.joined_by(device), login).await
             }
             Judged::Barred(finding) => self.bar(identified.into_assessed().into_accepted(), finding).await,
-            Judged::NoProof(finding) => {
+            Judged::NoProof(unproven) => {
                 self.phase = Phase::Identified(identified);
-                let code = finding.code().as_str();
-                Ok(self.refuse(No { code, told: WHAT_KEY, cause: finding.to_string() }))
+                Ok(self.refuse_proof(unproven))
             }
         }
     }
@@ -244,16 +292,25 @@ impl Attempt {
         key: &PublicKey,
         algorithm: &Algorithm,
     ) -> Result<Judged, StoreError> {
+        let (device, tenant) = self.on_record(login, key).await?;
+        device::judge(&self.ground.device, key, algorithm, device, &login.operator, tenant.as_ref())
+    }
+
+    /// What is on record of the machine with this key, and of its owner's tenant where they are the one who was named: strangers
+    /// never cause a look-up of a person.
+    pub(super) async fn on_record(
+        &self,
+        login: &LoginName,
+        key: &PublicKey,
+    ) -> Result<(Option<posture::Device>, Option<TenantName>), StoreError> {
         let device = device::on_record(&self.ground.store, key).await?;
         let theirs = device.as_ref().is_some_and(|device| device.owner == login.operator.as_str());
-        // Looked up for a proven device's own operator alone: strangers never cause a look-up of a person.
         let owner = if theirs {
             person(&self.ground.store, &self.ground.bundle, &login.operator).await?
         } else {
             None
         };
-        let tenant = owner.as_ref().map(|owner| &owner.tenant);
-        device::judge(&self.ground.device, key, algorithm, device, &login.operator, tenant)
+        Ok((device, owner.map(|owner| owner.tenant)))
     }
 
     async fn bar(&mut self, accepted: Accepted, finding: posture::Finding) -> Result<Answer, LoginError> {
@@ -261,8 +318,24 @@ impl Attempt {
             // A device that is out of order starts afresh when it is in order again.
             self.ground.store.forget_device(&device.name, None).await?;
         }
-        self.device = finding.device().and_then(|device| DeviceName::parse(&device.name).ok());
-        let remediation = Remediation::new(accepted, finding, self.ground.reference.clone());
-        Ok(self.said(Answer::Remediate(Box::new(remediation))))
+        let remediation = Remediation::new(accepted, &finding, self.ground.reference.clone());
+        Ok(self.remediate(Box::new(remediation)))
+    }
+
+    /// The device's facts against the level that every login asks for; the targets may ask for more.
+    fn below(&self, accepted: Accepted, device: &Proven) -> Result<Accepted, Box<Remediation>> {
+        let Some(level) = self.ground.bundle.login().posture() else { return Ok(accepted) };
+        let now = self.ground.clock.now();
+        let assessment = device.known().assess(&self.ground.bundle, now, now);
+        if assessment.levels.contains(level) {
+            return Ok(accepted);
+        }
+        let reference = self.ground.reference.clone();
+        Err(Box::new(Remediation::below(accepted, device, &assessment, level, reference)))
+    }
+
+    fn remediate(&mut self, remediation: Box<Remediation>) -> Answer {
+        self.device = remediation.device().and_then(|name| DeviceName::parse(name).ok());
+        self.said(Answer::Remediate(remediation))
     }
 }

@@ -91,6 +91,7 @@ impl Ingress for Leg<FromOperator, FromTarget> {
     }
 
     async fn accept(&mut self) {}
+    async fn notice(&mut self, _: &[String]) {}
     async fn dismiss(&mut self, _: &str) {}
     async fn close(&mut self) {}
 }

@@ -1,16 +1,16 @@
-//! What becomes of a login's answer: told to russh, logged, and the phase moved on.
-//! Never decides: each arm carries out what the login said.
+//! What the login answered, carried out on the wire: refused, asked for more, opened, told, or ended.
+//! Never answers before what is to be logged is logged, and never says more than the answer holds.
 
 use russh::server::Auth;
 use russh::{Disconnect, MethodKind, MethodSet};
 
+use super::device_enrolment::Enrolment;
 use super::handler::{Handler, Phase};
 use super::words::VISIT;
-use crate::connection;
-use crate::device;
 use crate::live::{Cut, Cutter};
 use crate::login::{Answer, Authenticated, Invited, Methods};
 use crate::refusal::Refusal;
+use crate::{connection, device};
 
 impl Handler {
     /// Carries out what the login answered, after it is logged.
@@ -18,6 +18,9 @@ impl Handler {
         match answer {
             Answer::Refuse { methods, why } => {
                 self.refused(&why).await;
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+            Answer::Pass { methods, .. } => {
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Partial { methods } => {
@@ -31,6 +34,11 @@ impl Handler {
             Answer::Done(authenticated) => self.open(*authenticated).await,
             Answer::Enrol(invited) => self.receive(*invited).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
+            Answer::EnrolDevice(enrolment) => {
+                self.phase = Phase::DeviceEnrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
+                self.finished();
+                Auth::Accept
+            }
             Answer::Disconnect { text, why } => {
                 self.refused(&why).await;
                 self.disconnect(text);
@@ -86,16 +94,28 @@ impl Handler {
         Auth::Accept
     }
 
+    /// Logs a certificate that was refused before the login was asked.
+    pub(super) async fn overheard(&mut self) {
+        let (Phase::Login(attempt), Some(proof)) = (&mut self.phase, &self.proof) else { return };
+        if let Some(code) = proof.ear.take() {
+            let why = attempt.overheard(code);
+            connection::refused(&self.bastion, attempt, &why, "auth.login").await;
+        }
+    }
+
     /// The login is finished: its deadline and its place among the unauthenticated are given up.
     pub(super) fn finished(&mut self) {
         self.logged_in.cancel();
+        if let Some(proof) = &self.proof {
+            proof.ear.close();
+        }
         if let Some(place) = &mut self.place {
             place.authenticated();
         }
     }
 
     fn disconnect(&mut self, text: String) {
-        self.phase = Phase::Ended;
+        self.phase = Phase::Dismissed;
         let Some(handle) = self.handle.get().cloned() else {
             self.kill.cancel();
             return;
@@ -107,6 +127,7 @@ impl Handler {
     }
 }
 
+/// As SSH names them.
 pub(super) fn advertised(methods: Methods) -> MethodSet {
     let mut kinds = Vec::with_capacity(2);
     if methods.publickey {
@@ -116,4 +137,9 @@ pub(super) fn advertised(methods: Methods) -> MethodSet {
         kinds.push(MethodKind::KeyboardInteractive);
     }
     MethodSet::from(&kinds[..])
+}
+
+/// A prompt that asks nothing (RFC 4256 section 3.2 allows it): the client answers with nothing and waits.
+pub(super) fn no_question() -> Auth {
+    Auth::Partial { name: "".into(), instructions: "".into(), prompts: Vec::new().into() }
 }

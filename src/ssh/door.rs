@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inner::Names;
 use super::listener::{Place, Places};
+use super::tap::{Bound, Exchange, HostKeys};
 use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::connection;
@@ -18,12 +19,14 @@ pub(super) struct Door {
     bastion: Arc<Bastion>,
     places: Arc<Places>,
     names: Arc<Names>,
+    host_keys: Arc<HostKeys>,
     talking: Arc<Talking>,
 }
 
 impl Door {
     pub(super) fn new(bastion: Arc<Bastion>) -> Self {
-        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default() }
+        let host_keys = Arc::new(HostKeys::new(bastion.keys.host_public()));
+        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default(), host_keys }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {
@@ -33,6 +36,11 @@ impl Door {
     /// The certificates of the names that were asked for inside jumps.
     pub(super) fn names(&self) -> &Arc<Names> {
         &self.names
+    }
+
+    /// What a connection knows of itself by its own key exchange.
+    pub(super) fn bound(&self, exchange: Arc<Exchange>) -> Bound {
+        Bound::new(exchange, self.host_keys.clone())
     }
 
     /// The words that are being said in all connections.

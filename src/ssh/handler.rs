@@ -13,18 +13,21 @@ use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::answering::advertised;
+use super::answering::{advertised, no_question};
 use super::channels::{Broken, Channels};
+use super::device_enrolment::Enrolment;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
+use super::overheard::Ear;
 use super::remediation::Remediation;
+use super::tap::Bound;
 use super::words::{self, Speaker, Talking};
 use crate::bastion::Bastion;
 use crate::channel::{Size, Start};
 use crate::live::{Connection, Guest};
-use crate::login::{Attempt, Ground, Offer};
+use crate::login::{Answer, Attempt, Ground, Offer};
 use crate::{connection, session};
 
 /// Refused forwards of one connection that are logged one by one.
@@ -41,11 +44,21 @@ pub(super) enum Phase {
     Arriving(Box<Arriving>),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
+    /// A machine that is to be enrolled: its token and nothing else.
+    DeviceEnrolment(Enrolment),
     /// `Authenticated`.
     Open(Arc<Connection>),
     /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
     Enrolling(Arc<Guest>),
+    /// The words of a disconnect are on their way.
+    Dismissed,
     Ended,
+}
+
+/// What a machine's proof is held against, and what is heard of one that never comes this far.
+pub(super) struct Proof {
+    pub(super) bound: Bound,
+    pub(super) ear: Arc<Ear>,
 }
 
 /// One connection.
@@ -54,6 +67,8 @@ pub(super) struct Handler {
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
     channels: Channels,
+    /// None inside a jump: no machine proves itself there.
+    pub(super) proof: Option<Proof>,
     talking: Arc<Talking>,
     pub(super) handle: Arc<OnceLock<Handle>>,
     pub(super) kill: CancellationToken,
@@ -79,6 +94,7 @@ impl Handler {
         kill: CancellationToken,
         pace: Arc<Pace>,
         place: Place,
+        proof: Proof,
     ) -> (Self, Entrance) {
         let bastion = door.bastion().clone();
         let handle = Arc::new(OnceLock::new());
@@ -86,24 +102,23 @@ impl Handler {
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let (proof, place, names) = (Some(proof), Some(place), Some(door.names().clone()));
         let talking = door.talking().clone();
-        let (place, names) = (Some(place), Some(door.names().clone()));
-        (
-            Self {
-                bastion,
-                peer,
-                phase,
-                channels,
-                talking,
-                handle,
-                kill,
-                logged_in,
-                place,
-                names,
-                forwards: 0,
-            },
-            entrance,
-        )
+        let own = Self {
+            bastion,
+            peer,
+            phase,
+            channels,
+            talking,
+            proof,
+            handle,
+            kill,
+            logged_in,
+            place,
+            names,
+            forwards: 0,
+        };
+        (own, entrance)
     }
 
     /// The handler of a connection inside a jump, and what is cancelled when its login is finished.
@@ -117,17 +132,28 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
         let phase = Phase::Arriving(Box::new(arriving));
+        let token = logged_in.clone();
         // Every channel here names a target, so no word is said.
-        let (handle, token, talking) = (Arc::default(), logged_in.clone(), Arc::default());
-        let (place, names, forwards) = (None, None, 0);
-        (
-            Self { bastion, peer, phase, channels, talking, handle, kill, logged_in, place, names, forwards },
-            token,
-        )
+        let talking = Arc::default();
+        let own = Self {
+            bastion,
+            peer,
+            phase,
+            channels,
+            talking,
+            proof: None,
+            handle: Arc::default(),
+            kill,
+            logged_in,
+            place: None,
+            names: None,
+            forwards: 0,
+        };
+        (own, token)
     }
 
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
-        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Ended) {
+        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended) {
             return session.channel_failure(channel);
         }
         let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
@@ -147,7 +173,8 @@ impl Handler {
                 words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => {}
+            Phase::DeviceEnrolment(enrolment) => enrolment.begin(&bastion, asked.start, operator),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {}
         }
         Ok(())
     }
@@ -156,7 +183,8 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Ended => false,
+            Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
         }
     }
 
@@ -172,9 +200,13 @@ impl Handler {
                 let text = told.text().to_owned();
                 told.told_elsewhere().then_some((names, Outer::Remediation(text)))
             }
-            Phase::Open(_) | Phase::Login(_) | Phase::Arriving(_) | Phase::Enrolling(_) | Phase::Ended => {
-                None
-            }
+            Phase::Open(_)
+            | Phase::Login(_)
+            | Phase::Arriving(_)
+            | Phase::Enrolling(_)
+            | Phase::DeviceEnrolment(_)
+            | Phase::Dismissed
+            | Phase::Ended => None,
         }
     }
 
@@ -218,6 +250,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
+        self.overheard().await;
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
@@ -233,9 +266,15 @@ impl russh::server::Handler for Handler {
         Ok(self.answer(answer).await)
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = attempt.certified(user);
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        shown: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        let (Phase::Login(attempt), Some(Proof { bound, .. })) = (&mut self.phase, &self.proof) else {
+            return Ok(Auth::reject());
+        };
+        let answer = attempt.certified(user, shown, bound).await;
         Ok(self.answer(answer).await)
     }
 
@@ -245,7 +284,12 @@ impl russh::server::Handler for Handler {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
+        self.overheard().await;
+        let attempt = match &mut self.phase {
+            Phase::Login(attempt) => attempt,
+            Phase::Dismissed => return Ok(no_question()),
+            _ => return Ok(Auth::reject()),
+        };
         let answer = match response {
             None => attempt.prompt(user).await,
             Some(response) => {
@@ -257,7 +301,10 @@ impl russh::server::Handler for Handler {
                 attempt.answers(user, &given).await
             }
         };
-        Ok(self.answer(answer).await)
+        let ends = matches!(answer, Answer::Disconnect { .. });
+        let done = self.answer(answer).await;
+        // After a failure a client may leave without reading why; after no question at all it waits, and reads.
+        Ok(if ends { no_question() } else { done })
     }
 
     async fn channel_open_session(
@@ -430,10 +477,21 @@ impl Drop for Handler {
                 tokio::spawn(connection::leave(bastion, connection));
             }
             Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
-            Phase::Login(attempt) => {
-                tokio::spawn(async move { connection::unfinished(&bastion, &attempt).await });
+            Phase::Login(mut attempt) => {
+                let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
+                let why = heard.map(|code| attempt.overheard(code));
+                tokio::spawn(async move {
+                    if let Some(why) = why {
+                        connection::refused(&bastion, &attempt, &why, "auth.login").await;
+                    }
+                    connection::unfinished(&bastion, &attempt).await;
+                });
             }
-            Phase::Arriving(_) | Phase::Remediation(_) | Phase::Ended => {}
+            Phase::Arriving(_)
+            | Phase::Remediation(_)
+            | Phase::DeviceEnrolment(_)
+            | Phase::Dismissed
+            | Phase::Ended => {}
         }
     }
 }

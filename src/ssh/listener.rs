@@ -19,8 +19,10 @@ use tokio_util::task::TaskTracker;
 use super::algorithms;
 use super::door::Door;
 use super::flow::{Pace, WINDOW};
-use super::handler::Handler;
+use super::handler::{Handler, Proof};
+use super::overheard::Ear;
 use super::stream::OperatorStream;
+use super::tap::Tap;
 use crate::bastion::Bastion;
 use crate::live::Cut;
 
@@ -208,9 +210,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let grace = door.bastion().config.ssh.login_grace;
     let kill = CancellationToken::new();
     let pace = Arc::new(Pace::default());
+    let (exchange, ear) = (Arc::default(), Arc::<Ear>::default());
     let stream =
-        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone());
-    let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place);
+        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone())
+            .tapped(Tap::new(Arc::clone(&exchange)), ear.clone());
+    let proof = Proof { bound: door.bound(exchange), ear };
+    let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place, proof);
     let deadline = entrance.logged_in.clone();
     let started = timeout(grace, server::run_stream(config, stream, handler)).await;
     let Ok(Ok(running)) = started else { return };

@@ -44,6 +44,14 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// Lines as they are to be shown here, each with its end.
+    fn lines(&self, words: &str) -> Bytes {
+        let text = format!("{words}\n");
+        Bytes::from(if self.terminal { text.replace('\n', "\r\n") } else { text })
+    }
+}
+
 impl Ingress for Operator {
     type From = FromInlet;
     type To = Outlet;
@@ -60,12 +68,15 @@ impl Ingress for Operator {
         }
     }
 
-    async fn dismiss(&mut self, words: &str) {
-        let mut text = format!("{words}\n");
-        if self.terminal {
-            text = text.replace('\n', "\r\n");
+    async fn notice(&mut self, lines: &[String]) {
+        if !lines.is_empty() {
+            let text = self.lines(&lines.join("\n"));
+            let _ = timeout(LAST_WORDS, self.to.put(FromTarget::Stderr(text))).await;
         }
-        let text = Bytes::from(text);
+    }
+
+    async fn dismiss(&mut self, words: &str) {
+        let text = self.lines(words);
         let _ = timeout(LAST_WORDS, async {
             self.to.put(FromTarget::Stderr(text)).await?;
             self.to.put(FromTarget::ExitStatus(REFUSED)).await?;

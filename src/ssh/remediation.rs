@@ -57,7 +57,7 @@ impl Remediation {
         let text = self.text.clone();
         tokio::spawn(async move {
             operator.accept().await;
-            operator.dismiss(&text).await;
+            operator.dismiss(text.trim_end()).await;
         });
     }
 }

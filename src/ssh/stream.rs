@@ -1,4 +1,4 @@
-//! The operator's socket as russh sees it: a kill switch that works whatever the peer does, and the pacing of `flow`.
+//! The operator's socket as russh sees it: a kill switch that works whatever the peer does, the pacing of `flow`, a `tap`.
 //! Never changes a byte: a write is passed on at once, or held back for some milliseconds and then passed on whole.
 
 use std::future::Future;
@@ -14,6 +14,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::flow::{Granted, Pace};
+use super::overheard::{self, Ear};
+use super::tap::Tap;
 
 /// How long the tiny grant of a stalled channel is held back: a third of a core falls to a few percent.
 const HOLD: Duration = Duration::from_millis(10);
@@ -31,12 +33,28 @@ pub(super) struct OperatorStream<S> {
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
     held: BytesMut,
     timer: Option<Pin<Box<Sleep>>>,
+    tap: Option<Tap>,
+    ear: Option<Arc<Ear>>,
 }
 
 impl<S> OperatorStream<S> {
     pub(super) fn new(stream: S, kill: CancellationToken, pace: Arc<Pace>) -> Self {
         let killed = Box::pin(kill.cancelled_owned());
-        Self { stream, pace, killed, held: BytesMut::new(), timer: None }
+        Self { stream, pace, killed, held: BytesMut::new(), timer: None, tap: None, ear: None }
+    }
+
+    /// Lets `tap` read along what is sent until it has seen enough, and `ear` hear what is said of what is read.
+    pub(super) fn tapped(self, tap: Tap, ear: Arc<Ear>) -> Self {
+        Self { tap: Some(tap), ear: Some(ear), ..self }
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        if let Some(tap) = &mut self.tap {
+            tap.sent(bytes);
+            if tap.over() {
+                self.tap = None;
+            }
+        }
     }
 
     fn poll_killed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -95,6 +113,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for OperatorStream<S> {
         if due && let Poll::Ready(Err(why)) = self.poll_release(context) {
             return Poll::Ready(Err(why));
         }
+        if self.ear.as_ref().is_some_and(|ear| ear.closed()) {
+            self.ear = None;
+        }
+        overheard::reading(self.ear.as_ref());
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -108,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for OperatorStream<S> {
         self.poll_killed(context)?;
         let granted = self.pace.take_granted();
         if self.holds(granted, bytes.len()) {
+            self.sent(bytes);
             self.hold(context, bytes, granted);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -117,7 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for OperatorStream<S> {
         if self.held.has_remaining() {
             ready!(self.poll_release(context))?;
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.sent(bytes.get(..written).unwrap_or_default());
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -64,17 +64,25 @@ pub enum StoreError {
         /// The state.
         state: &'static str,
     },
-    /// The thing's present state does not allow this.
-    #[error("{noun} {name} is {is} and cannot become {to}; see `bartizan {noun} show {name}`")]
-    State {
-        /// What kind of thing.
-        noun: &'static str,
+    /// Not a step of a device's life.
+    #[error("device {name} is {is} and cannot become {to}: {remedy}")]
+    Step {
         /// Its name.
         name: String,
         /// The state it is in.
-        is: &'static str,
+        is: posture::State,
         /// The state that was asked for.
-        to: &'static str,
+        to: posture::State,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// Who registered a device approves it.
+    #[error(
+        "device {name} is approved by a second person, not by who registered it; ask another administrator"
+    )]
+    SecondPerson {
+        /// Its name.
+        name: String,
     },
     /// A row does not read as what this program writes.
     #[error("the store holds a {noun} that cannot be read ({name}): {why}; restore it from a backup")]

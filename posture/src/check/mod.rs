@@ -11,7 +11,7 @@ use ssh_key::{Algorithm, PublicKey};
 use crate::code::Code;
 use crate::device::Device;
 use crate::key::acceptable;
-use crate::remediation::Remediation;
+use crate::remediation::{Failing, Remediation};
 use crate::report::{Facts, Report};
 use crate::state::State;
 
@@ -107,19 +107,6 @@ impl Posture {
     pub fn facts(&self) -> Option<&Facts> {
         self.report.as_ref().map(|report| &report.facts)
     }
-
-    /// POSTURE-009: the policy found a fact that is not as it should be. `check` names the fact, `found` says how it is, `remedy`
-    /// what whoever sits at the device can do.
-    #[must_use]
-    pub fn failing(&self, check: &str, found: &str, remedy: &str) -> Finding {
-        Finding {
-            code: Code::Facts,
-            device: Some(Box::new(self.device.clone())),
-            check: check.to_owned(),
-            found: found.to_owned(),
-            remedy: remedy.to_owned(),
-        }
-    }
 }
 
 /// Why a device was refused: the code and the full cause for the log, and what to do for whoever may hear it.
@@ -150,7 +137,8 @@ impl Finding {
     #[must_use]
     pub fn remediation(&self, reference: &str) -> Option<Remediation> {
         let device = self.device.as_ref().filter(|_| self.code.proves_device())?;
-        Some(Remediation::new(device.kind, self.code, &self.check, &self.found, &self.remedy, reference))
+        let failing = Failing { check: &self.check, found: &self.found, remedy: &self.remedy };
+        Some(Remediation::new(device.kind, self.code, failing, reference))
     }
 }
 

@@ -1,14 +1,13 @@
 //! `access who-can` and `access explain`: what the engine that decides would say, and why.
 //! It never decides anything that opens a channel; it answers for those who write and review the bundle.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{
-    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Evidence, Explanation, Held, Level,
-    OperatorName, Person, Reach, Request, TargetName, TenantName,
+    AccountName, Answer, ChannelKind, DeviceFacts, DeviceName, Explanation, Held, OperatorName, Person,
+    Reach, Request, TargetName, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +17,7 @@ use crate::control::Done;
 use crate::control::operator::{Standing, everybody, known};
 use crate::control::reply::{Reply, Trouble};
 use crate::control::report::{Form, List, or_dash, thing};
+use crate::device::Known;
 use crate::store::{DeviceState, OperatorState};
 
 /// What `explain` is asked.
@@ -204,7 +204,11 @@ async fn device(bastion: &Bastion, asked: &Question) -> Result<Option<DeviceFact
         }
     };
     let Some(device) = found.filter(|d| d.state == DeviceState::Active) else { return Ok(None) };
-    let levels = if device.personal { BTreeSet::new() } else { BTreeSet::from([Level::managed()]) };
-    let (name, tenant) = (DeviceName::parse(&device.name)?, TenantName::parse(&device.tenant)?);
-    Ok(Some(DeviceFacts { name, tenant, levels, evidence: Evidence::Key }))
+    let last = bastion.store.last_report(&device.name).await?;
+    let known = Known::by_last_report(device, last.as_ref().map(|last| last.report.as_str()))?;
+    // As if the facts had been collected just now, for it is the rules that are asked about.
+    let asked = last.and_then(|last| Timestamp::from_millisecond(last.proven).ok());
+    let now = bastion.clock.now();
+    let assessment = known.assess(&bastion.access.bundle(), asked.unwrap_or(now), now);
+    Ok(Some(known.facts(&assessment)))
 }

@@ -16,8 +16,11 @@ async fn without_a_device_a_persons_key_is_never_looked_at() {
     for user in ["alice", "nobody"] {
         let mut attempt = scene.connect();
         for key in [person_key("alice"), key_of("a stranger's")] {
-            assert!(!offered(&mut attempt, user, &key).await);
-            let Answer::Refuse { methods, why } = proved(&mut attempt, user, &key).await else { panic!() };
+            assert!(
+                offered(&mut attempt, user, &key).await,
+                "any key may sign that a certificate could be for"
+            );
+            let Answer::Pass { methods, why } = proved(&mut attempt, user, &key).await else { panic!() };
             assert_eq!((methods, why.code()), (Methods::BOTH, "POSTURE-002"));
         }
         assert!(offered(&mut attempt, "alice", &device_key("alice")).await || user != "alice", "no penalty");
@@ -68,7 +71,7 @@ async fn a_personal_device_is_barred_where_a_managed_one_is_required() {
     assert!(matches!(proved(&mut attempt, "alice", &key_of("own")).await, Answer::Partial { .. }));
     proved(&mut attempt, "alice", &person_key("alice")).await;
     let alice = done(answered(&mut attempt, "alice", &scene.code("alice")).await);
-    assert!(alice.device_facts().unwrap().levels.is_empty(), "proven, but not managed");
+    assert!(levels(&alice, &scene).is_empty(), "proven, but not managed");
 }
 
 #[tokio::test]
@@ -89,9 +92,7 @@ async fn a_lost_retired_or_pending_device_is_like_an_unknown_key() {
     scene.store.set_device_state("lt-alice", DeviceState::Lost, 2).await.unwrap();
     for _ in 0..2 {
         let mut attempt = scene.connect();
-        assert!(!offered(&mut attempt, "alice", &device_key("alice")).await);
-        let Answer::Refuse { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await
-        else {
+        let Answer::Pass { methods, why } = proved(&mut attempt, "alice", &device_key("alice")).await else {
             panic!()
         };
         assert_eq!((methods, why.code()), (Methods::BOTH, "POSTURE-002"));
@@ -113,8 +114,9 @@ async fn where_bound_evidence_is_demanded_a_plain_device_key_is_none() {
     let mut scene = Scene::new().await;
     scene.device.evidence = Evidence::Bound;
     let mut attempt = scene.connect();
-    assert!(!offered(&mut attempt, "alice", &device_key("alice")).await);
-    assert_eq!(refused(proved(&mut attempt, "alice", &device_key("alice")).await), "POSTURE-004");
+    let answer = proved(&mut attempt, "alice", &device_key("alice")).await;
+    assert!(matches!(answer, Answer::Refuse { methods: Methods::BOTH, .. }), "{answer:?}");
+    assert_eq!(refused(answer), "POSTURE-004");
 }
 
 #[tokio::test]
@@ -147,7 +149,7 @@ async fn where_any_machine_will_do_a_login_without_device_says_so() {
     let mut attempt = scene.connect();
     proved(&mut attempt, "alice", &person_key("alice")).await;
     let alice = done(answered(&mut attempt, "alice", &scene.code("alice")).await);
-    assert!(alice.device().is_none() && alice.device_facts().is_none());
+    assert!(alice.device().is_none() && alice.proven().is_none());
     assert!(alice.detail()["evidence"].is_null());
 }
 

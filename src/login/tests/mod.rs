@@ -1,8 +1,12 @@
 //! The login held against its rules, with the real store, real keys and a clock that is moved by hand.
 //! It never goes around `Attempt`: what is tested is what a client can send.
 
+mod bound;
 mod codes;
 mod devices;
+mod enrolment;
+mod facts;
+mod laptop;
 mod memory;
 mod offers;
 mod persons;
@@ -179,9 +183,16 @@ pub(super) async fn answered(attempt: &mut Attempt, user: &str, code: &str) -> A
 /// The code that goes into the log.
 pub(super) fn refused(answer: Answer) -> &'static str {
     match answer {
-        Answer::Refuse { why, .. } => why.code(),
+        Answer::Refuse { why, .. } | Answer::Pass { why, .. } => why.code(),
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// The levels that a bundle without words of its own sees the device of a login at.
+pub(super) fn levels(of: &Authenticated, scene: &Scene) -> Vec<String> {
+    let now = scene.clock.now();
+    let assessment = of.proven().unwrap().known().assess(&scene.bundle, now, now);
+    assessment.levels.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn done(answer: Answer) -> Authenticated {

@@ -13,7 +13,15 @@ async fn an_offer_is_not_a_proof() {
     let mut attempt = scene.connect();
     assert!(offered(&mut attempt, "alice", &device_key("alice")).await);
     assert!(offered(&mut attempt, "alice", &device_key("alice")).await);
-    assert!(!offered(&mut attempt, "alice", &person_key("alice")).await, "the device has proven nothing");
+    assert!(
+        offered(&mut attempt, "alice", &person_key("alice")).await,
+        "like any key that a certificate could be for"
+    );
+    assert_eq!(
+        refused(proved(&mut attempt, "alice", &person_key("alice")).await),
+        "POSTURE-002",
+        "no device has proven itself"
+    );
     let mut attempt = scene.with_device("alice").await;
     assert!(offered(&mut attempt, "alice", &person_key("alice")).await);
     assert_eq!(refused(attempt.prompt("alice").await), "LOGIN-003", "the person has proven nothing");
@@ -61,12 +69,15 @@ async fn story(require: Require, wrong: usize, offers: &[Vec<usize>; 5]) -> Vec<
             _ => attempt.prompt("alice").await,
         };
         said.push(match answer {
-            Answer::Refuse { methods, why } => format!("refuse {methods:?} {}", why.code()),
+            Answer::Refuse { methods, why } | Answer::Pass { methods, why } => {
+                format!("refuse {methods:?} {}", why.code())
+            }
             Answer::Partial { methods } => format!("partial {methods:?}"),
             Answer::Ask { instructions, .. } => format!("ask {instructions}"),
             Answer::Done(authenticated) => format!("done {:?}", authenticated.factors()),
             Answer::Enrol(_) => "enrol".to_owned(),
             Answer::Remediate(_) => "remediate".to_owned(),
+            Answer::EnrolDevice(_) => "enrol".to_owned(),
             Answer::Disconnect { why, .. } => format!("disconnect {}", why.code()),
         });
     }

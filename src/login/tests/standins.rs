@@ -146,10 +146,7 @@ async fn an_invitation_lets_in_once_to_enrol_and_to_nothing_else() {
     let mut attempt = scene.with_key("carol").await;
     assert_eq!(asked(&mut attempt, "carol").await, "Invitation: ");
     let guest = invited(attempt.answers("carol", &[token.as_bytes()]).await);
-    assert_eq!(
-        (guest.operator().as_str(), guest.device_facts().unwrap().name.as_str()),
-        ("carol", "lt-carol")
-    );
+    assert_eq!((guest.operator().as_str(), guest.proven().unwrap().name().as_str()), ("carol", "lt-carol"));
     assert_eq!(guest.detail()["invitation"], true);
     // It is used up, so nobody is asked for it any more.
     let mut attempt = scene.with_key("carol").await;

@@ -1,12 +1,15 @@
 //! Accepted -> Assessed or Remediation: which machine is calling, and in what state it is.
 //! It never looks at a person before the machine has proven itself, and asks of a person only whether the machine is theirs.
 
-use std::collections::BTreeSet;
+mod certificate;
+mod enrolment;
+mod proven;
+
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
-use policy::{DeviceFacts, DeviceName, Level, OperatorName, TenantName};
-use posture::{Claim, Demand, Finding, Posture};
+use policy::{Assessment, Level, OperatorName, TenantName};
+use posture::{Claim, Demand, Finding};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
 use crate::config::{DeviceConfig, Evidence, Require};
@@ -14,8 +17,16 @@ use crate::ids::Reference;
 use crate::refusal::Refusal;
 use crate::store::{self, DeviceState, Store, StoreError};
 
+pub(crate) use certificate::{At, judge_certificate};
+pub(crate) use enrolment::token_of;
+pub use enrolment::{EnrolError, Enrolled, Enrolment, LASTS, Offer};
+pub(crate) use proven::cause;
+pub use proven::{Known, Proven};
+
 /// The code shown in place of POSTURE-001 to 005: which of them it was is for the log.
 const NOT_TOLD: &str = "POSTURE-000";
+/// What a proven device that may not connect is told, in a line.
+const NOT_YET: &str = "this device may not connect yet";
 /// What `posture::NO_PROOF` begins with, and every line of a refusal does too.
 const PREFIX: &str = "bartizan: ";
 
@@ -40,48 +51,6 @@ impl Accepted {
     /// When.
     pub fn at(&self) -> Timestamp {
         self.at
-    }
-}
-
-/// A device that has proven itself and may be used by the operator who was named. Only [`judge`] makes one.
-#[derive(Debug)]
-pub struct Proven {
-    facts: DeviceFacts,
-    fingerprint: String,
-}
-
-impl Proven {
-    /// What the policy is told of it.
-    pub fn facts(&self) -> &DeviceFacts {
-        &self.facts
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &DeviceName {
-        &self.facts.name
-    }
-
-    /// The key that signed, `SHA256:...`.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    /// Whether the inventory still says of it, and of this owner, what it said when it proved itself.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(crate) async fn still_holds(
-        &self,
-        store: &Store,
-        operator: &OperatorName,
-    ) -> Result<bool, StoreError> {
-        let now = store.device(self.facts.name.as_str()).await?;
-        Ok(now.is_some_and(|device| {
-            device.state == DeviceState::Active
-                && device.fingerprint.as_deref() == Some(self.fingerprint.as_str())
-                && device.operator == operator.as_str()
-                && device.tenant == self.facts.tenant.as_str()
-        }))
     }
 }
 
@@ -131,15 +100,31 @@ impl Assessed {
 #[derive(Debug)]
 pub struct Remediation {
     accepted: Accepted,
-    finding: Finding,
+    device: Option<String>,
+    text: Option<String>,
     refusal: Refusal,
 }
 
 impl Remediation {
-    pub(crate) fn new(accepted: Accepted, finding: Finding, reference: Reference) -> Self {
-        let told = "this device may not connect yet";
-        let refusal = Refusal::new(finding.code().as_str(), told, finding.to_string(), reference);
-        Self { accepted, finding, refusal }
+    pub(crate) fn new(accepted: Accepted, finding: &Finding, reference: Reference) -> Self {
+        let text = finding.remediation(reference.as_str()).map(|text| text.to_string());
+        let device = finding.device().map(|device| device.name.clone());
+        let refusal = Refusal::new(finding.code().as_str(), NOT_YET, finding.to_string(), reference);
+        Self { accepted, device, text, refusal }
+    }
+
+    /// Of a device that is not at the level that every login asks for.
+    pub(crate) fn below(
+        accepted: Accepted,
+        device: &Proven,
+        assessment: &Assessment,
+        level: &Level,
+        reference: Reference,
+    ) -> Self {
+        let text = device.known().remediation(assessment, level, reference.as_str());
+        let code = posture::Code::Facts.as_str();
+        let refusal = Refusal::new(code, NOT_YET, cause(assessment, level), reference);
+        Self { accepted, device: Some(device.name().to_string()), text: Some(text), refusal }
     }
 
     /// The connection it rests on.
@@ -149,7 +134,7 @@ impl Remediation {
 
     /// The device's name.
     pub fn device(&self) -> Option<&str> {
-        self.finding.device().map(|device| device.name.as_str())
+        self.device.as_deref()
     }
 
     /// Code and cause, for the log.
@@ -159,10 +144,7 @@ impl Remediation {
 
     /// The lines that every channel is told: what failed and what to do.
     pub fn text(&self) -> String {
-        match self.finding.remediation(self.refusal.reference().as_str()) {
-            Some(text) => text.to_string(),
-            None => format!("{}\n", self.refusal.line()),
-        }
+        self.text.clone().unwrap_or_else(|| format!("{}\n", self.refusal.line()))
     }
 }
 
@@ -174,7 +156,20 @@ pub(crate) enum Judged {
     /// It is proven, and may not connect.
     Barred(Finding),
     /// It is no proof.
-    NoProof(Finding),
+    NoProof(Unproven),
+}
+
+/// Why something is no proof, for the log alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unproven {
+    pub(crate) code: posture::Code,
+    pub(crate) cause: String,
+}
+
+impl From<Finding> for Unproven {
+    fn from(finding: Finding) -> Self {
+        Self { code: finding.code(), cause: finding.to_string() }
+    }
 }
 
 /// Whether this key, if it signed, could be a device's proof. Reads the inventory and nothing else: no name is looked up.
@@ -214,9 +209,9 @@ pub(crate) fn judge(
 ) -> Result<Judged, StoreError> {
     let claim = Claim { operator: operator.as_str(), tenant: tenant.map(TenantName::as_str) };
     match posture::check_key(key, Some(signed), device, claim, demand(config)) {
-        Ok(posture) => Ok(Judged::Proven(Proven { facts: facts(&posture)?, fingerprint: fingerprint(key) })),
+        Ok(posture) => Ok(Judged::Proven(Proven::new(&posture, fingerprint(key))?)),
         Err(finding) if finding.code().proves_device() => Ok(Judged::Barred(finding)),
-        Err(finding) => Ok(Judged::NoProof(finding)),
+        Err(finding) => Ok(Judged::NoProof(finding.into())),
     }
 }
 
@@ -245,32 +240,12 @@ fn read(row: store::Device) -> Result<posture::Device, StoreError> {
     let key = PublicKey::from_openssh(row.public_key.as_deref().unwrap_or_default());
     Ok(posture::Device {
         key: key.map_err(|why| unreadable(format!("its key: {why}")))?,
-        state: row.state.as_str().parse().map_err(|why: posture::StateError| unreadable(why.to_string()))?,
+        state: row.state,
         name: row.name,
         owner: row.operator,
         tenant: row.tenant,
-        kind: posture::Kind::default(),
+        kind: row.kind,
         personal: row.personal,
         managed: !row.personal,
-    })
-}
-
-fn facts(posture: &Posture) -> Result<DeviceFacts, StoreError> {
-    let device = posture.device();
-    let unreadable = |why: &dyn std::fmt::Display| StoreError::Unreadable {
-        noun: "device",
-        name: device.name.clone(),
-        why: why.to_string(),
-    };
-    let levels: Result<BTreeSet<Level>, _> =
-        posture.levels().iter().map(|level| Level::parse(level)).collect();
-    Ok(DeviceFacts {
-        name: DeviceName::parse(&device.name).map_err(|why| unreadable(&why))?,
-        tenant: TenantName::parse(&device.tenant).map_err(|why| unreadable(&why))?,
-        levels: levels.map_err(|why| unreadable(&why))?,
-        evidence: match posture.evidence() {
-            posture::Evidence::Key => policy::Evidence::Key,
-            posture::Evidence::Bound => policy::Evidence::Bound,
-        },
     })
 }
