@@ -268,7 +268,7 @@ impl Live {
             connection.cutter.cut(why);
         }
         for guest in self.guests() {
-            guest.cutter.cut(Cut::Stopping);
+            guest.cutter.cut(why);
         }
     }
 

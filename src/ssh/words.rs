@@ -86,9 +86,10 @@ pub(super) fn begin(
     asked: Asked,
     mut operator: Operator,
 ) {
-    let turn = talking.turn(speaker.name());
+    // Both counted before the task runs.
+    let (turn, carried) = (talking.turn(speaker.name()), speaker.carry());
     tokio::spawn(async move {
-        let _carried = speaker.carry();
+        let _carried = carried;
         operator.accept().await;
         let size = asked.terminal.map(|terminal| terminal.size);
         let asking = Asking::new(bastion.clone(), speaker.clone(), operator, size);
