@@ -201,6 +201,29 @@ fn a_target_that_asks_for_more_refuses_with_the_same_words() {
     goes_in(&laptop.client());
 }
 
+#[test]
+fn a_check_that_only_warns_is_told_on_standard_error_and_lets_in() {
+    let rig = bound().start();
+    let laptop = Laptop::enrolled(&rig, "ana", "lt-ana", &["--imported"]);
+    laptop.finds(PLAIN);
+    let laptop = laptop.running();
+    let text = std::fs::read_to_string(rig.path("bundle").join("scene.toml")).unwrap();
+    let asks = text.replace("allow = [\"shell\"", "require = { posture = \"sealed\" }\nallow = [\"shell\"");
+    let folder = rig.new_folder("bundle");
+    let warns = LEVEL.replace("\"block\"", "\"warn until 2099-01-01\"");
+    std::fs::write(folder.join("scene.toml"), asks + &warns).unwrap();
+    rig.said(&["access", "apply", folder.to_str().unwrap()]);
+    let output = laptop.client().ssh("db1", "echo in");
+    assert_eq!(
+        (output.stdout.as_slice(), output.status.code()),
+        (&b"in\n"[..], Some(0)),
+        "{}",
+        told(&output)
+    );
+    let line = "bartizan: disk encryption: /dev/sda2 is not encrypted (warn until 2099-01-01); turn on LUKS";
+    assert!(told(&output).contains(line), "{}", told(&output));
+}
+
 /// Offers a certificate that `ssh-keygen` signed with the laptop's own key, and returns what came of it.
 fn offer(rig: &Rig, laptop: &Laptop<'_>, report: &str, more: &[&str]) -> Output {
     let id = format!("device:{}", laptop.name());

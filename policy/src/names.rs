@@ -189,6 +189,17 @@ name! {
     /// An operator: `[a-z0-9][a-z0-9._-]{0,63}`.
     OperatorName, "an operator name", LOWER, lower_first, lower_rest
 }
+impl OperatorName {
+    /// The one name that nobody may bear: `enroll+<token id>` is the login of a machine that is to be enrolled.
+    pub const ENROLS: &str = "enroll";
+
+    /// Whether nobody may bear it.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.as_str() == Self::ENROLS
+    }
+}
+
 name! {
     /// A target: `[a-z0-9][a-z0-9._-]{0,63}`.
     TargetName, "a target name", LOWER, lower_first, lower_rest

@@ -24,8 +24,6 @@ use crate::store::{self, NewEnrolment, Store, StoreError};
 
 /// How long a token may be used, in minutes.
 pub const LASTS: i64 = 15;
-/// The operator's name in a login that enrols; nobody may bear it.
-const LOGIN: &str = "enroll";
 /// What is told of a token that is not taken.
 const NOT_TAKEN: &str =
     "the enrolment token was not accepted; have a new one made with `bartizan device register`";
@@ -80,7 +78,7 @@ pub enum EnrolError {
 
 /// The token that a login is to be enrolled with, if it is one that enrols: `enroll+<id>`.
 pub(crate) fn token_of(login: &LoginName) -> Option<&str> {
-    let enrols = login.operator.as_str() == LOGIN && login.account.is_none();
+    let enrols = login.operator.is_reserved() && login.account.is_none();
     login.target.as_ref().filter(|_| enrols).map(policy::TargetName::as_str)
 }
 

@@ -41,6 +41,10 @@ impl Operator {
         let name = &written.name;
         let operator =
             OperatorName::parse(name.get_ref()).map_err(|e| place.told(name.span(), "name", &e))?;
+        if operator.is_reserved() {
+            let problem = "bears a name that is the login of machines to be enrolled";
+            return Err(place.wrong(Some(name.span()), problem, "give them another name"));
+        }
         let mut roles = BTreeSet::new();
         for word in &written.roles {
             roles.insert(RoleName::parse(word.get_ref()).map_err(|e| place.told(word.span(), "role", &e))?);

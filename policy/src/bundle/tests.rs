@@ -43,6 +43,12 @@ fn a_complaint_names_file_line_thing_reason_and_remedy() {
 }
 
 #[test]
+fn nobody_is_called_what_machines_enrol_by() {
+    let told = refused("[[operator]]\nname = \"enroll\"\n");
+    assert!(told.line == Some(2) && told.problem.contains("machines to be enrolled"), "{told}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_line() {
     for (text, line) in [
         ("x = 1", 1),

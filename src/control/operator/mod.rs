@@ -333,6 +333,11 @@ async fn add<R: Reply>(
             "the access bundle names the operators, so {name} belongs there; add [[operator]] and run `bartizan access apply`"
         )));
     }
+    if name.is_reserved() {
+        return Err(Trouble::said(format!(
+            "{name} is the login of machines to be enrolled; choose another name"
+        )));
+    }
     let roles: BTreeSet<String> = roles.iter().map(ToString::to_string).collect();
     let roles: Vec<String> = roles.into_iter().collect();
     let new = NewOperator { name: name.as_str(), tenant: tenant.as_str(), roles: &roles };
