@@ -26,6 +26,8 @@ pub(super) struct Gate {
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
     upload_waits: AtomicBool,
     open_for_good: AtomicBool,
+    /// The session was cut: the socket is not shut down, so that it is reset.
+    reset: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -55,6 +57,11 @@ impl Gate {
     pub(super) fn open(&self) {
         self.open_for_good.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// The session was cut: whatever lies between is thrown away.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::SeqCst);
     }
 
     fn closed(&self) -> bool {
@@ -130,6 +137,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.gate.reset.load(Ordering::SeqCst) || self.poll_killed(context).is_err() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
