@@ -27,7 +27,7 @@ pub use laptop::{Laptop, forged};
 pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
-pub use sockets::{alive, freeze, thaw};
+pub use sockets::{alive, end, freeze, thaw};
 pub use target::Target;
 pub use terminal::Terminal;
 pub use wait::{DEADLINE, ended, until};

@@ -22,6 +22,11 @@ pub fn alive(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// Ends a program of the scene that nobody else ends.
+pub fn end(pid: u32) {
+    send(pid, Signal::KILL);
+}
+
 /// Stops a client in its tracks, with the `ssh` that it started for a jump.
 pub fn freeze(client: &Child) {
     signal(client, Signal::STOP);
@@ -36,7 +41,11 @@ fn signal(client: &Child, signal: Signal) {
     let own = client.id();
     let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
     for pid in children.split_whitespace().map(|pid| pid.parse().unwrap()).chain([own]) {
-        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        send(pid, signal);
     }
+}
+
+fn send(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
