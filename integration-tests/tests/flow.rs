@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bartizan_integration_tests::{
-    BLOCK, Content, DEADLINE, Rig, Route, by_both_routes, ended, send, take, take_after, until,
+    BLOCK, Content, DEADLINE, Rig, Route, by_both_routes, end, ended, first_line, send, take, take_after,
+    until,
 };
 
 /// The most memory the bastion may ever hold in these scenes.
@@ -32,7 +33,7 @@ by_both_routes! {
 
 fn zeros_and_noise_go_through_cat_and_come_back_whole(route: Route) {
     for content in [Content::Zeros, Content::Noise] {
-        through_cat(route, 96, content);
+        through_cat(route, 64, content);
     }
 }
 
@@ -114,7 +115,8 @@ fn a_stalled_channel_does_not_hold_up_its_siblings(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
     let shared = rig.client("ana").by(route).share("db1");
     let mut down = shared.start("yes");
-    let mut up = shared.start("sleep 600");
+    let mut up = shared.start("echo $$; exec sleep 600");
+    let sleeper = first_line(&mut up).parse().unwrap();
     let mut flood = up.stdin.take().unwrap();
     let flooding = std::thread::spawn(move || while flood.write_all(&[0; BLOCK]).is_ok() {});
     let mut first = [0; 2];
@@ -135,6 +137,7 @@ fn a_stalled_channel_does_not_hold_up_its_siblings(route: Route) {
         child.wait().unwrap();
     }
     flooding.join().unwrap();
+    end(sleeper);
     assert_bounded(&rig);
 }
 

@@ -7,7 +7,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use bartizan_integration_tests::{
-    BLOCK, Content, DEADLINE, Rig, Shared, alive, ended, first_line, freeze, send, until,
+    BLOCK, Content, DEADLINE, Rig, Shared, alive, end, ended, first_line, freeze, send, until,
 };
 
 /// The most memory the bastion may ever hold in these scenes.
@@ -49,7 +49,8 @@ fn a_stalled_session_does_not_hold_up_its_siblings() {
     let outer = rig.client("ana").share_words();
     let ana = rig.client("ana").over(&outer);
     let (mut down, _) = flood(&rig, "db1", &outer);
-    let mut up = ana.start("db1", "sleep 600");
+    let mut up = ana.start("db1", "echo $$; exec sleep 600");
+    let sleeper = first_line(&mut up).parse().unwrap();
     let mut input = up.stdin.take().unwrap();
     let flooding = std::thread::spawn(move || while input.write_all(&[0; BLOCK]).is_ok() {});
     for _ in 0..5 {
@@ -65,6 +66,7 @@ fn a_stalled_session_does_not_hold_up_its_siblings() {
         child.wait().unwrap();
     }
     flooding.join().unwrap();
+    end(sleeper);
     let peak = rig.server().peak_memory();
     assert!(peak < BOUND, "the bastion held {peak} bytes");
 }

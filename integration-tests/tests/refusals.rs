@@ -143,6 +143,21 @@ fn an_unknown_operator_and_a_disabled_one_are_turned_away_alike(route: Route) {
 }
 
 #[test]
+fn an_account_that_is_none_is_refused_inside_a_jump() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let ana = rig.client("ana").by(Route::Jump);
+    for account in ["ro ot", "root+db1", "rööt"] {
+        let output = ana.command("ssh").args(["-l", account, "db1", "echo in"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(NOT_LOGGED_IN), "{account}: {}", told(&output));
+    }
+    let refusal = rig.refusal("LOGIN-007");
+    assert_eq!((&refusal["operator"], &refusal["target"]), (&"ana".into(), &"db1".into()));
+    let logged = rig.events().iter().filter(|event| event["code"] == "LOGIN-007").count();
+    assert_eq!(logged, 3, "once a connection");
+    assert_eq!(rig.target("db1").connections(), 0);
+}
+
+#[test]
 fn a_login_name_that_is_none_is_refused_before_any_look_up() {
     let rig = Rig::new().operator("ana").target("db1").start();
     let ana = rig.client("ana");

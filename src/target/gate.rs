@@ -146,6 +146,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::Line;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -172,6 +173,26 @@ mod tests {
         assert!(!gate.closed());
         gate.arrived(HIGH);
         assert!(gate.closed());
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_is_reset_and_what_is_left_is_closed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for cut in [false, true] {
+            let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            let gate = Arc::new(Gate::default());
+            let mut gated = Gated::new(Line::new(near), gate.clone(), CancellationToken::new());
+            if cut {
+                gate.reset();
+            }
+            // As russh does at the end of every connection.
+            gated.shutdown().await.unwrap();
+            drop(gated);
+            let end = far.read_u8().await.unwrap_err().kind();
+            let expected = if cut { io::ErrorKind::ConnectionReset } else { io::ErrorKind::UnexpectedEof };
+            assert_eq!(end, expected);
+        }
     }
 
     #[test]
