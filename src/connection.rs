@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::log::Event;
+use policy::TargetName;
 use serde_json::Map;
 
 use crate::access::{self, Permitted};
@@ -130,18 +132,34 @@ pub async fn enter_inner(
 
 /// A forward was asked for, and refused.
 pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: String) {
-    let reference = bastion.ids.reference(bastion.clock.now());
     let cause = format!("a forward to {to}: no grant permits forwards");
-    let refusal = Refusal::new("ACCESS-002", "forwards are not permitted", cause, reference);
     let mut event = bastion.audit.event("access.denied");
-    event.operator = Some(connection.authenticated.operator().to_string());
-    event.device = connection.authenticated.device().map(ToString::to_string);
     event.target = connection.route.target.as_ref().map(ToString::to_string);
     event.account = connection.route.account.as_ref().map(ToString::to_string);
     event.detail.insert("kind".into(), "forward".into());
-    refusal.describe(&mut event);
+    denied(bastion, connection, event, ("ACCESS-002", "forwards are not permitted", cause)).await;
+}
+
+/// The user name inside a jump to `target` is no account's.
+pub async fn refuse_account(bastion: &Bastion, outer: &Connection, target: &TargetName) {
+    let mut event = bastion.audit.event("access.denied");
+    event.target = Some(target.to_string());
+    let cause = "the user name inside a jump is no account's name".to_owned();
+    denied(bastion, outer, event, ("LOGIN-007", "no account has this name", cause)).await;
+}
+
+async fn denied(
+    bastion: &Bastion,
+    connection: &Connection,
+    mut event: Event,
+    (code, told, cause): (&'static str, &'static str, String),
+) {
+    event.operator = Some(connection.authenticated.operator().to_string());
+    event.device = connection.authenticated.device().map(ToString::to_string);
+    let reference = bastion.ids.reference(bastion.clock.now());
+    Refusal::new(code, told, cause, reference).describe(&mut event);
     if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, "a refused forward was not logged");
+        tracing::error!(%failed, code, "a refusal was not logged");
     }
 }
 

@@ -68,7 +68,11 @@ async fn story(
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
-    sealed(bastion, connected.leave().await, ended).await
+    let recorded = match ended {
+        How::Ended(_) => connected.leave().await,
+        How::Cut(_) => connected.cut().await,
+    };
+    sealed(bastion, recorded, ended).await
 }
 
 /// How a channel ended: by itself, or because it was cut.

@@ -235,7 +235,7 @@ impl russh::server::Handler for Handler {
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
-        let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
+        let Phase::Arriving(arriving) = &mut self.phase else { return Ok(Auth::reject()) };
         let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
         if let Phase::Open(connection) = &phase {
             tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));

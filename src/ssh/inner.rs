@@ -45,12 +45,21 @@ pub(super) struct Arriving {
     outer: Outer,
     name: TargetName,
     kill: CancellationToken,
+    /// A user name that is no account was logged: once a connection is enough.
+    refused: bool,
 }
 
 impl Arriving {
     /// The inner login: the user name is the account. It proves nothing; what is permitted is asked for every channel.
-    pub(super) async fn arrive(&self, bastion: &Arc<Bastion>, user: &str) -> Option<Phase> {
-        let account = AccountName::parse(user).ok()?;
+    pub(super) async fn arrive(&mut self, bastion: &Arc<Bastion>, user: &str) -> Option<Phase> {
+        let Ok(account) = AccountName::parse(user) else {
+            if let Outer::Open(outer) = &self.outer
+                && !std::mem::replace(&mut self.refused, true)
+            {
+                connection::refuse_account(bastion, outer, &self.name).await;
+            }
+            return None;
+        };
         match &self.outer {
             Outer::Remediation(text) => Some(Phase::remediation(text.clone(), self.kill.clone())),
             Outer::Open(outer) => {
@@ -91,7 +100,7 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let pace = Arc::new(Pace::default());
     let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
     let stream = OperatorStream::new(stream, kill.clone(), pace.clone());
-    let arriving = Arriving { outer, name, kill: kill.clone() };
+    let arriving = Arriving { outer, name, kill: kill.clone(), refused: false };
     let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
     let grace = bastion.config.ssh.login_grace;
     if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
