@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use builder::{ACCOUNT, Builder};
 pub use client::Client;
 pub use codes::Phone;
-pub use laptop::{Laptop, forged};
+pub use laptop::Laptop;
 pub use records::{Sum, sha256};
 pub use server::{Server, binary};
 pub use shared::Shared;
