@@ -1,10 +1,10 @@
 //! What no stock client sends: a certificate that was altered after it was signed, and another's name in the middle of a login.
 //! It never reads more than the wire gives it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bartizan_integration_tests::{DEADLINE, Rig};
-use russh::client::{self, AuthResult, DisconnectReason, Handle, KeyboardInteractiveAuthResponse as Reply};
+use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse as Reply};
 use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use tokio::time::timeout;
 
@@ -12,59 +12,41 @@ use crate::agent::{Bind, private};
 use crate::forge::{Machine, key_of};
 
 /// A client of ours.
-struct Stranger {
-    handle: Handle<Ears>,
-    farewell: Arc<Mutex<Option<String>>>,
-}
+struct Stranger(Handle<Credulous>);
 
-/// Takes any server, and keeps its last words.
-struct Ears(Arc<Mutex<Option<String>>>);
+/// Takes any server for the right one.
+struct Credulous;
 
-impl client::Handler for Ears {
+impl client::Handler for Credulous {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         Ok(true)
     }
-
-    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
-        if let DisconnectReason::ReceivedDisconnect(words) = reason {
-            *self.0.lock().unwrap() = Some(words.message);
-        }
-        Ok(())
-    }
 }
 
 impl Stranger {
     async fn connect(rig: &Rig) -> Self {
-        let farewell = Arc::default();
-        let ears = Ears(Arc::clone(&farewell));
-        let handle = client::connect(Arc::default(), rig.server().address(), ears).await.unwrap();
-        Self { handle, farewell }
+        Self(client::connect(Arc::default(), rig.server().address(), Credulous).await.unwrap())
     }
 
     async fn key(&mut self, user: &str, key: PrivateKey) -> (bool, String) {
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
-        failure(&self.handle.authenticate_publickey(user, key).await.unwrap())
+        failure(&self.0.authenticate_publickey(user, key).await.unwrap())
     }
 
     async fn certificate(&mut self, user: &str, key: PrivateKey, certificate: Certificate) -> (bool, String) {
-        failure(&self.handle.authenticate_openssh_cert(user, Arc::new(key), certificate).await.unwrap())
+        failure(&self.0.authenticate_openssh_cert(user, Arc::new(key), certificate).await.unwrap())
     }
 
-    async fn prompt(&mut self, user: &str) -> Reply {
-        let asking = self.handle.authenticate_keyboard_interactive_start(user, None);
-        timeout(DEADLINE, asking).await.expect("an answer").unwrap()
-    }
-
-    /// Asks for a prompt, gets one without a question, answers nothing, and is told why the connection ends.
-    async fn farewell(mut self, user: &str) -> String {
-        let asked = self.prompt(user).await;
-        assert!(matches!(&asked, Reply::InfoRequest { prompts, .. } if prompts.is_empty()), "{asked:?}");
-        let _ = timeout(DEADLINE, self.handle.authenticate_keyboard_interactive_respond(Vec::new())).await;
-        timeout(DEADLINE, self.handle).await.expect("the connection ends").unwrap();
-        let farewell = self.farewell.lock().unwrap().take();
-        farewell.expect("words at the end")
+    /// What it is asked, or `failure`.
+    async fn prompt(&mut self, user: &str) -> Vec<String> {
+        let asking = self.0.authenticate_keyboard_interactive_start(user, None);
+        match timeout(DEADLINE, asking).await.expect("an answer").unwrap() {
+            Reply::InfoRequest { prompts, .. } => prompts.into_iter().map(|prompt| prompt.prompt).collect(),
+            Reply::Failure { partial_success: false, .. } => vec!["failure".to_owned()],
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -96,16 +78,13 @@ async fn a_certificate_that_was_altered_is_003_and_on_the_wire_what_an_unknown_k
     let cheated = one.certificate("ana", key, certificate).await;
     let mut other = Stranger::connect(&rig).await;
     assert_eq!(cheated, other.key("ana", key_of("nobody's")).await);
-    let mut texts = Vec::new();
-    for (stranger, code) in [(one, "POSTURE-003"), (other, "POSTURE-002")] {
-        let said = stranger.farewell("ana").await;
-        let (text, reference) = said.split_once(" ref ").unwrap();
-        texts.push(text.to_owned());
-        let events = rig.events();
-        let codes: Vec<_> = events.iter().filter(|event| event["detail"]["ref"] == reference).collect();
-        assert!(!codes.is_empty() && codes.iter().all(|event| event["code"] == code), "{code}: {codes:#?}");
+    // Neither is asked for anything; then the connection ends.
+    for stranger in [&mut one, &mut other] {
+        assert!(stranger.prompt("ana").await.is_empty());
     }
-    assert_eq!(texts[0], texts[1]);
+    for code in ["POSTURE-003", "POSTURE-002"] {
+        assert!(rig.refusal(code)["device"].is_null());
+    }
 }
 
 #[tokio::test]
@@ -113,16 +92,13 @@ async fn what_one_operator_proved_is_no_ground_for_another_s_code() {
     let rig = Rig::new().operator("ana").operator("bob").target("db1").start();
     let (device, person) = (private(&rig.path("ana-device")), private(&rig.path("ana-key")));
     let mut stranger = Stranger::connect(&rig).await;
-    assert_eq!(stranger.key("ana", device).await.0, true, "her device");
-    assert_eq!(stranger.key("ana", person).await.0, true, "her key");
-    assert!(matches!(stranger.prompt("ana").await, Reply::InfoRequest { prompts, .. } if prompts.len() == 1));
-    // In the midst of her prompt the name is his, and so is the code.
-    let answer = stranger.prompt("bob").await;
-    assert!(matches!(answer, Reply::Failure { partial_success: false, .. }), "{answer:?}");
+    assert!(stranger.key("ana", device).await.0, "her device");
+    assert!(stranger.key("ana", person).await.0, "her key");
+    // His is the name that asks for the prompt, and his would be the code.
+    assert_eq!(stranger.prompt("bob").await, ["failure"]);
     assert_eq!(rig.refusal("LOGIN-009")["operator"], "bob");
-    // Back to her name: her device and her key are forgotten.
-    let answer = stranger.prompt("ana").await;
-    assert!(matches!(answer, Reply::Failure { partial_success: false, .. }), "{answer:?}");
-    assert!(stranger.farewell("ana").await.contains("[POSTURE-000]"));
+    // Under her own name her device and her key are forgotten.
+    assert_eq!(stranger.prompt("ana").await, ["failure"]);
+    assert!(stranger.prompt("ana").await.is_empty(), "asked for nothing before the connection ends");
     assert!(!rig.events().iter().any(|event| event["type"] == "auth.login" && event["outcome"] == "ok"));
 }
