@@ -1,6 +1,8 @@
 //! One-time codes that come too often, at one instant, or too late.
 //! It never waits for a code's time to pass.
 
+use std::time::Duration;
+
 use bartizan_integration_tests::Rig;
 
 #[test]
@@ -26,4 +28,17 @@ fn a_code_of_two_steps_ago_is_a_wrong_one() {
     let late = rig.client("ana").answering(&rig.phone("ana").late()).word("whoami");
     assert_eq!((late.status.code(), late.stdout.as_slice()), (Some(255), &b""[..]), "{late:?}");
     assert_eq!(rig.refusal("LOGIN-004")["operator"], "ana");
+}
+
+#[test]
+#[ignore = "long: somebody looks for their phone"]
+fn who_takes_their_time_at_the_prompt_still_gets_in() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let mut screen = rig.client("ana").word_on_terminal("whoami");
+    screen.expect("One-time code: ");
+    // Longer than any pause after which a server might ask a client whether it is still there.
+    std::thread::sleep(Duration::from_secs(70));
+    screen.line(&rig.phone("ana").fresh());
+    screen.expect("ana");
+    assert_eq!(screen.exit(), 0);
 }
