@@ -23,7 +23,7 @@ pub use builder::{ACCOUNT, Builder};
 pub use bytes::{BLOCK, Content, first_line, noise, send, sha256, take, take_after};
 pub use client::Client;
 pub use codes::Phone;
-pub use laptop::{Laptop, forged};
+pub use laptop::Laptop;
 pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
