@@ -46,7 +46,7 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
     let config = Config::load(dir).map_err(DirectoryError::from)?;
     let lock = Lock::take(dir).map_err(DirectoryError::from)?;
     let opened = directory::open(config).await?;
-    let ready = |bound: &[SocketAddr]| {
+    let ready = async |bound: &[SocketAddr]| {
         let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let _ = terminal::out(&format!("bartizan listens on {}\n", bound.join(", ")));
     };
@@ -59,7 +59,7 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
 pub(super) async fn run(
     bastion: Arc<Bastion>,
     environment: &Environment,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let door = Door::open(&bastion.config.dir)?;
     let mut started = bastion.audit.event("system.started");
@@ -72,8 +72,8 @@ pub(super) async fn run(
     let watching = tokio::spawn(upkeep::watch_the_log(bastion.clone()));
     let notify = environment.notify.clone();
     let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
-    let served = ssh::serve(bastion.clone(), stop, |bound: &[SocketAddr]| {
-        ready(bound);
+    let served = ssh::serve(bastion.clone(), stop, async |bound: &[SocketAddr]| {
+        ready(bound).await;
         tell_systemd(notify.as_deref(), "READY=1");
     })
     .await;
