@@ -2,7 +2,7 @@
 //! It never answers for the person's own agent: what is not the device's goes to that one, word for word.
 
 use std::fs::DirBuilder;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Running {
     }
 }
 
-/// As enrolment would write it, with what was set by hand before. It is known only later where the bastion listens.
+/// As enrolment would write it, with what was set by hand before. At which port the bastion listens is known only later.
 fn configuration(
     folder: &Path,
     bastion: &Bastion,
@@ -107,6 +107,7 @@ fn configuration(
         Err(why) => return Err(why.into()),
     };
     let wanted = device::facts_wanted(&bastion.access.bundle());
+    let host = bastion.config.ssh.listen.first().map_or(Ipv4Addr::LOCALHOST.into(), SocketAddr::ip);
     let line = |key: &ssh_key::PublicKey| ssh_key::PublicKey::new(key.key_data().clone(), "").to_openssh().ok();
     let (own, socket, targets, facts_from) = match before {
         Some(before) => (before.agent, before.socket, before.targets, before.facts_from),
@@ -124,7 +125,7 @@ fn configuration(
         facts_from,
         targets,
         bastion: agent::Bastion {
-            host: "localhost".to_owned(),
+            host: ssh_files::reachable(host).to_string(),
             port: 22,
             host_keys: bastion.keys.host_public().iter().filter_map(line).collect(),
             host_ca: line(bastion.keys.host_ca()).into_iter().collect(),
