@@ -64,9 +64,14 @@ impl<'a> Laptop<'a> {
             std::fs::write(&config, format!("facts_from = \"facts\"\n{text}")).unwrap();
         }
         if self.agent.is_some() {
-            let output = self.command(&["refresh"]).output().unwrap();
+            let output = self.refresh();
             assert!(output.status.success(), "{output:?}");
         }
+    }
+
+    /// Has it hear what is asked for, and collect.
+    pub fn refresh(&self) -> Output {
+        self.command(&["refresh"]).output().unwrap()
     }
 
     /// Starts the agent.

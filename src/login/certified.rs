@@ -2,14 +2,14 @@
 //! be enrolled.
 //! It never takes a certificate for a person, whoever signed it.
 
-use policy::LoginName;
+use policy::{LoginName, OperatorName};
 use posture::certificate::{Binding, signer};
 use ssh_key::Certificate;
 
 use super::answer::Answer;
 use super::attempt::{Attempt, Phase, Telling, over, unjudged, used_key};
 use super::{LoginError, No, WHAT_KEY};
-use crate::device::{self, Accepted, At, Enrolment, Judged, Unproven};
+use crate::device::{self, Accepted, At, Enrolment, Errand, Judged, Unproven};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 
@@ -34,8 +34,9 @@ impl Attempt {
         }
         let at = At { binding, now: self.ground.clock.now() };
         let moved = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Accepted(accepted) => match device::token_of(&login) {
-                Some(token) => self.enrolling(accepted, token, certificate, at).await,
+            Phase::Accepted(accepted) => match device::errand_of(&login) {
+                Some(Errand::Enrol(token)) => self.enrolling(accepted, token, certificate, at).await,
+                Some(Errand::Facts) => self.asking(accepted, &login, certificate, at).await,
                 None => self.first_certificate(accepted, &login, certificate, at).await,
             },
             Phase::Identified(identified) if identified.assessed().device().is_none() => {
@@ -126,6 +127,31 @@ impl Attempt {
                 Ok(self.said(Answer::EnrolDevice(Box::new(enrolment))))
             }
             Err(unproven) => {
+                self.phase = Phase::Accepted(accepted);
+                Ok(self.refuse_proof(unproven))
+            }
+        }
+    }
+
+    /// An enrolled device asks, alone, which facts are wanted: judged as with its owner at it, and good for the answer alone.
+    async fn asking(
+        &mut self,
+        accepted: Accepted,
+        login: &LoginName,
+        certificate: &Certificate,
+        at: At<'_>,
+    ) -> Result<Answer, LoginError> {
+        let known = device::on_record(&self.ground.store, &signer(certificate)).await?;
+        let owner = known.and_then(|device| OperatorName::parse(&device.owner).ok());
+        let operator = owner.unwrap_or_else(|| login.operator.clone());
+        let owner = LoginName { operator, target: None, account: None };
+        match self.judge_certificate(&owner, certificate, at).await? {
+            Judged::Proven(device) => {
+                self.device = Some(device.name().clone());
+                Ok(self.said(Answer::TellFacts(Box::new(device))))
+            }
+            Judged::Barred(finding) => self.bar(accepted, finding).await,
+            Judged::NoProof(unproven) => {
                 self.phase = Phase::Accepted(accepted);
                 Ok(self.refuse_proof(unproven))
             }

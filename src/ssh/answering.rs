@@ -4,7 +4,7 @@
 use russh::server::Auth;
 use russh::{Disconnect, MethodKind, MethodSet};
 
-use super::device_enrolment::Enrolment;
+use super::device_errand::Visit;
 use super::handler::{Handler, Phase};
 use super::words::VISIT;
 use crate::live::{Cut, Cutter};
@@ -35,9 +35,10 @@ impl Handler {
             Answer::Enrol(invited) => self.receive(*invited).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
             Answer::EnrolDevice(enrolment) => {
-                self.phase = Phase::DeviceEnrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
-                self.finished();
-                Auth::Accept
+                self.visited(Visit::to_enrol(*enrolment, self.peer, self.kill.clone()))
+            }
+            Answer::TellFacts(device) => {
+                self.visited(Visit::for_facts(*device, self.peer, self.kill.clone()))
             }
             Answer::Disconnect { text, why } => {
                 self.refused(&why).await;
@@ -81,6 +82,12 @@ impl Handler {
             return Auth::reject();
         };
         self.phase = phase;
+        self.finished();
+        Auth::Accept
+    }
+
+    fn visited(&mut self, visit: Visit) -> Auth {
+        self.phase = Phase::DeviceAlone(visit);
         self.finished();
         Auth::Accept
     }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::answering::{advertised, no_question};
 use super::channels::{Broken, Channels};
-use super::device_enrolment::Enrolment;
+use super::device_errand::Visit;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
@@ -44,8 +44,8 @@ pub(super) enum Phase {
     Arriving(Box<Arriving>),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
-    /// A machine that is to be enrolled: its token and nothing else.
-    DeviceEnrolment(Enrolment),
+    /// A device without a person: what it came for and nothing else.
+    DeviceAlone(Visit),
     /// `Authenticated`.
     Open(Arc<Connection>),
     /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
@@ -173,7 +173,7 @@ impl Handler {
                 words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
-            Phase::DeviceEnrolment(enrolment) => enrolment.begin(&bastion, asked.start, operator),
+            Phase::DeviceAlone(visit) => visit.begin(&bastion, asked.start, operator),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {}
         }
         Ok(())
@@ -183,7 +183,7 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
+            Phase::DeviceAlone(visit) => visit.has_room(),
             Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
         }
     }
@@ -204,7 +204,7 @@ impl Handler {
             | Phase::Login(_)
             | Phase::Arriving(_)
             | Phase::Enrolling(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => None,
         }
@@ -489,7 +489,7 @@ impl Drop for Handler {
             }
             Phase::Arriving(_)
             | Phase::Remediation(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => {}
         }

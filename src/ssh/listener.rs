@@ -87,7 +87,7 @@ pub struct Stop {
 pub async fn serve(
     bastion: Arc<Bastion>,
     stop: Stop,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
@@ -97,7 +97,7 @@ pub async fn serve(
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     announce(&bastion, &bound)?;
-    ready(&bound);
+    ready(&bound).await;
     let door = Arc::new(Door::new(bastion.clone()));
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();

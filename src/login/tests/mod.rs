@@ -1,6 +1,7 @@
 //! The login held against its rules, with the real store, real keys and a clock that is moved by hand.
 //! It never goes around `Attempt`: what is tested is what a client can send.
 
+mod alone;
 mod bound;
 mod codes;
 mod devices;
