@@ -15,6 +15,7 @@ mod listener;
 mod outlet;
 mod overheard;
 mod remediation;
+mod stepping;
 mod stream;
 mod tap;
 mod words;
