@@ -92,10 +92,16 @@ pub struct NotTaken {
 }
 
 impl StepUp {
-    /// Of whom what is to be asked; `wrong` rounds went before.
+    /// Of whom what is to be asked.
     #[must_use]
-    pub fn new(from: Arc<Authenticated>, lacking: Lacking, wrong: u32) -> Option<Self> {
-        (wrong < ROUNDS).then_some(Self { from, lacking, wrong, instructions: "" })
+    pub fn new(from: Arc<Authenticated>, lacking: Lacking) -> Self {
+        Self { from, lacking, wrong: 0, instructions: "" }
+    }
+
+    /// The same for another login or another thing, with the rounds that went before.
+    #[must_use]
+    pub fn now(self, from: Arc<Authenticated>, lacking: Lacking) -> Self {
+        Self { from, lacking, ..self }
     }
 
     /// Who is asked.
@@ -167,8 +173,9 @@ impl Round {
         } else {
             "The code was not accepted. Wait for the next one."
         };
-        let again = StepUp::new(step_up.from, step_up.lacking, step_up.wrong.saturating_add(1));
-        Err(NotTaken { why, again: again.map(|again| StepUp { instructions, ..again }) })
+        let wrong = step_up.wrong.saturating_add(1);
+        let again = (wrong < ROUNDS).then(|| StepUp { wrong, instructions, ..step_up });
+        Err(NotTaken { why, again })
     }
 }
 

@@ -75,10 +75,10 @@ impl Turn {
 impl Handler {
     /// The `none` of an inner login: in, or told that more is asked for. The user name is the account.
     pub(super) async fn arrive(&mut self, user: &str) -> Auth {
-        let (arriving, wrong) = match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Arriving(arriving) => (arriving, 0),
+        let (arriving, before) = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Arriving(arriving) => (arriving, None),
             Phase::Stepping(Stepping { arriving: Some(arriving), turn, .. }) => {
-                (arriving, turn.given_up().wrong())
+                (arriving, Some(turn.given_up()))
             }
             other => {
                 self.phase = other;
@@ -103,17 +103,16 @@ impl Handler {
             self.phase = Phase::Arriving(arriving);
             return Auth::reject();
         };
-        match lacking(&self.bastion, &from, &route).await {
-            None => self.enter_inner(&outer, from, route).await,
-            Some(lacking) => match StepUp::new(from, lacking, wrong) {
-                Some(step_up) => {
-                    let turn = Turn::Told(step_up);
-                    self.phase = Phase::Stepping(Stepping { arriving: Some(arriving), ground, route, turn });
-                    ask_by_prompt(false)
-                }
-                None => Auth::reject(),
-            },
-        }
+        let Some(lacking) = lacking(&self.bastion, &from, &route).await else {
+            return self.enter_inner(&outer, from, route).await;
+        };
+        let step_up = match before {
+            Some(before) => before.now(from, lacking),
+            None => StepUp::new(from, lacking),
+        };
+        let turn = Turn::Told(step_up);
+        self.phase = Phase::Stepping(Stepping { arriving: Some(arriving), ground, route, turn });
+        ask_by_prompt(false)
     }
 
     /// The outer login as it stands now, or with a newer code that was given in another connection.
@@ -149,11 +148,10 @@ impl Handler {
     pub(super) async fn open(&mut self, authenticated: Arc<Authenticated>) -> Auth {
         let name = authenticated.login_name();
         let route = Route { target: name.target.clone(), account: name.account.clone(), reason: None };
-        let step_up = match lacking(&self.bastion, &authenticated, &route).await {
-            Some(lacking) => StepUp::new(authenticated.clone(), lacking, 0),
-            None => None,
+        let Some(lacking) = lacking(&self.bastion, &authenticated, &route).await else {
+            return self.enter(authenticated, route).await;
         };
-        let Some(step_up) = step_up else { return self.enter(authenticated, route).await };
+        let step_up = StepUp::new(authenticated, lacking);
         let ground = Ground::of(&self.bastion);
         self.phase = Phase::Stepping(Stepping { arriving: None, ground, route, turn: Turn::Told(step_up) });
         ask_by_prompt(true)
