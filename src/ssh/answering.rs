@@ -112,7 +112,7 @@ impl Handler {
         }
     }
 
-    fn disconnect(&mut self, text: String) {
+    pub(super) fn disconnect(&mut self, text: String) {
         self.phase = Phase::Dismissed;
         let Some(handle) = self.handle.get().cloned() else {
             self.kill.cancel();

@@ -100,7 +100,9 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let arriving = Arriving { outer, name, kill: kill.clone(), reference };
     let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
     let grace = bastion.config.ssh.login_grace;
+    let handle = handler.handle.clone();
     if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
+        let _ = handle.set(running.handle());
         tokio::pin!(running);
         tokio::select! {
             () = super::listener::overdue(grace, &logged_in) => kill.cancel(),

@@ -7,6 +7,7 @@ use policy::{AccountName, LoginName};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
 
+use super::answering::no_question;
 use super::handler::{Handler, Phase};
 use super::inner::{Arriving, Outer};
 use crate::bastion::Bastion;
@@ -223,10 +224,9 @@ impl Handler {
             Err(NotTaken { why, again }) => {
                 connection::not_stepped_up(&self.bastion, &from, &route, &why).await;
                 let Some(step_up) = again else {
-                    return Auth::Reject {
-                        proceed_with_methods: Some(MethodSet::empty()),
-                        partial_success: false,
-                    };
+                    self.disconnect(why.line());
+                    // After a failure a client tries what is left; after no question at all it waits, and reads.
+                    return no_question();
                 };
                 self.phase = Phase::Stepping(Stepping { turn: Turn::Told(step_up), route, ..stepping });
                 ask_by_prompt(false)
