@@ -322,3 +322,21 @@ fn what_cannot_be_given_at_a_prompt_is_told_by_the_channel() {
     assert!(told(&output).contains("[POSTURE-009]"), "{}", told(&output));
     assert!(laptop.asked().is_empty());
 }
+
+#[test]
+fn a_rule_that_reads_the_reason_has_it_asked_and_judges_it() {
+    let rig = Rig::new().operator("ana").target("db1").start();
+    let folder = rig.new_folder("bundle");
+    std::fs::copy(rig.path("bundle/scene.toml"), folder.join("scene.toml")).unwrap();
+    let rule = "@id(\"ticket\") forbid (principal, action, resource)\n\
+        unless { context has reason && context.reason like \"INC-*\" };\n";
+    std::fs::write(folder.join("rules.cedar"), rule).unwrap();
+    rig.said(&["access", "apply", folder.to_str().unwrap()]);
+    let laptop = Laptop::new(&rig).logged_in();
+    laptop.will_say("reason", "because");
+    let output = laptop.jump("db1");
+    assert_eq!((laptop.asked(), output.status.code()), (vec!["Reason: ".to_owned()], Some(REFUSED)));
+    assert!(told(&output).contains("[ACCESS-004]"), "{}", told(&output));
+    laptop.will_say("reason", "INC-42");
+    ran(&laptop.jump("db1"));
+}

@@ -25,6 +25,12 @@ pub fn in_common(bundle: &Bundle, request: &Request<'_>) -> Option<BTreeSet<Miss
         let missing = match decide(bundle, &Request { kind: &kind, ..*request }) {
             Ok(_) => return Some(BTreeSet::new()),
             Err(Denial { cause: Cause::Missing, missing, .. }) => missing,
+            // What it should say is the rule's secret; that it is read is reason enough to ask.
+            Err(Denial { cause: Cause::Forbidden { rule }, .. })
+                if request.reason.is_none() && bundle.rules().reads_reason(&rule) =>
+            {
+                vec![Missing::Reason]
+            }
             Err(_) => continue,
         };
         let Some(typed) = missing.into_iter().map(typed).collect::<Option<BTreeSet<Missing>>>() else {

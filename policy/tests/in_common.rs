@@ -86,4 +86,9 @@ fn what_a_rule_demands_is_asked_and_what_a_rule_forbids_is_not() {
     assert_eq!(asked(&fresh, |_| {}), Some(vec![Missing::FreshCode]));
     assert_eq!(asked(&demands("context has reason"), |_| {}), Some(vec![Missing::Reason]));
     assert_eq!(asked(&demands("principal.name == \"bob\""), |_| {}), None);
+    let ticket = demands("context has reason && context.reason like \"INC-*\"");
+    assert_eq!(asked(&ticket, |_| {}), Some(vec![Missing::Reason]), "though no reason is known to do");
+    assert_eq!(asked(&ticket, |a| a.reason = Some("INC-7".into())), Some(vec![]));
+    assert_eq!(asked(&ticket, |a| a.reason = Some("no ticket".into())), None);
+    assert_eq!(asked(&demands("principal.name == \"reason\""), |_| {}), None);
 }
