@@ -156,6 +156,9 @@ pub async fn start(
     event.detail.insert("recording".into(), id.as_str().into());
     event.detail.insert("kind".into(), permitted.kind().to_string().into());
     event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
+    if let Some(reason) = permitted.reason() {
+        event.detail.insert("reason".into(), reason.as_str().into());
+    }
     // Both in one fsync: the log knows the recording before anything is dialled.
     let mut started = self::event(bastion, evidence::STARTED, &permitted, &place);
     started.detail = evidence::started(id.as_str());

@@ -16,6 +16,7 @@ mod listener;
 mod outlet;
 mod overheard;
 mod remediation;
+mod stepping;
 mod stream;
 mod tap;
 mod words;

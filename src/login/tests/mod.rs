@@ -12,6 +12,7 @@ mod memory;
 mod offers;
 mod persons;
 mod standins;
+mod step_up;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
