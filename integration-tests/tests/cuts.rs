@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bartizan_integration_tests::{
     DEADLINE, Rig, Route, alive, by_both_routes, end, ended, first_line, freeze, thaw, until,
@@ -148,11 +148,12 @@ fn cut(route: Route, ends: Ends, code: &str, act: impl Fn(&Rig) -> Output) {
             freeze(&ssh);
         }
         until("everything in between to be full", DEADLINE, || still(program).then_some(()));
-        assert_eq!((rig.server().connections(), rig.target("db1").held()), (1, 1));
+        // A table that is read while others change it may miss a row.
+        let both = || ((rig.server().connections(), rig.target("db1").held()) == (1, 1)).then_some(());
+        until("both legs to be seen", DEADLINE, both);
         let said = act(&rig);
         assert!(said.status.success(), "{said:?}");
-        let returned = Instant::now();
-        gone_from_target(&rig, program, returned);
+        gone_from_target(&rig, program);
         if ends == Ends::Login || route == Route::Direct {
             until("the operator's connection to be gone", LIMIT, || {
                 (rig.server().connections() == 0).then_some(())
@@ -172,12 +173,10 @@ fn cut(route: Route, ends: Ends, code: &str, act: impl Fn(&Rig) -> Output) {
     }
 }
 
-/// The target's own end of the connection, and what ran there.
-fn gone_from_target(rig: &Rig, program: u32, returned: Instant) {
-    until("the target to have lost the bastion", LIMIT, || (rig.target("db1").held() == 0).then_some(()));
-    let lost = returned.elapsed();
-    until("the program on the target to be gone", LIMIT, || (!alive(program)).then_some(()));
-    assert!(returned.elapsed() < LIMIT, "connection {lost:?}, program {:?}", returned.elapsed());
+/// The target's own end of the connection, and what ran there. A look that a busy machine delays counts as when it began.
+fn gone_from_target(rig: &Rig, program: u32) {
+    let gone = || (rig.target("db1").held() == 0 && !alive(program)).then_some(());
+    until("the target to have lost the bastion, and its program", LIMIT, gone);
 }
 
 /// `yes` through the bastion; the client, and the process on the target.
