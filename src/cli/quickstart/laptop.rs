@@ -108,7 +108,8 @@ fn configuration(
     };
     let wanted = device::facts_wanted(&bastion.access.bundle());
     let host = bastion.config.ssh.listen.first().map_or(Ipv4Addr::LOCALHOST.into(), SocketAddr::ip);
-    let line = |key: &ssh_key::PublicKey| ssh_key::PublicKey::new(key.key_data().clone(), "").to_openssh().ok();
+    let line =
+        |key: &ssh_key::PublicKey| ssh_key::PublicKey::new(key.key_data().clone(), "").to_openssh().ok();
     let (own, socket, targets, facts_from) = match before {
         Some(before) => (before.agent, before.socket, before.targets, before.facts_from),
         None => (None, "agent.sock".into(), vec![TARGET.to_owned()], None),
@@ -154,7 +155,8 @@ mod tests {
     #[test]
     fn the_key_of_an_older_quickstart_stays_the_devices() {
         let dir = tempfile::tempdir().expect("dir");
-        let before = super::super::super::keyfile::in_directory(dir.path(), KEPT_BEFORE, "device").expect("key");
+        let before =
+            super::super::super::keyfile::in_directory(dir.path(), KEPT_BEFORE, "device").expect("key");
         let bare = |line: &str| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
         for _ in 0..2 {
             let laptop = Laptop::of(dir.path()).expect("laptop");
