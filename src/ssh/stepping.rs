@@ -76,6 +76,8 @@ impl Turn {
 impl Handler {
     /// The `none` of an inner login: in, or told that more is asked for. The user name is the account.
     pub(super) async fn arrive(&mut self, user: &str) -> Auth {
+        // What is no name changes nothing, not even the count of what went wrong.
+        let Ok(account) = AccountName::parse(user) else { return Auth::reject() };
         let (arriving, before) = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Arriving(arriving) => (arriving, None),
             Phase::Stepping(Stepping { arriving: Some(arriving), turn, .. }) => {
@@ -85,10 +87,6 @@ impl Handler {
                 self.phase = other;
                 return Auth::reject();
             }
-        };
-        let Ok(account) = AccountName::parse(user) else {
-            self.phase = Phase::Arriving(arriving);
-            return Auth::reject();
         };
         let outer = match &arriving.outer {
             Outer::Remediation(text) => {
