@@ -76,7 +76,12 @@ impl Turn {
 impl Handler {
     /// The `none` of an inner login: in, or told that more is asked for. The user name is the account.
     pub(super) async fn arrive(&mut self, user: &str) -> Auth {
-        let (mut arriving, before) = match std::mem::replace(&mut self.phase, Phase::Ended) {
+        // What is no name changes nothing, not even the count of what went wrong.
+        let Ok(account) = AccountName::parse(user) else {
+            self.no_account().await;
+            return Auth::reject();
+        };
+        let (arriving, before) = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Arriving(arriving) => (arriving, None),
             Phase::Stepping(Stepping { arriving: Some(arriving), turn, .. }) => {
                 (arriving, Some(turn.given_up()))
@@ -85,15 +90,6 @@ impl Handler {
                 self.phase = other;
                 return Auth::reject();
             }
-        };
-        let Ok(account) = AccountName::parse(user) else {
-            if let Outer::Open(outer) = &arriving.outer
-                && !std::mem::replace(&mut arriving.refused, true)
-            {
-                connection::refuse_account(&self.bastion, outer, &arriving.name).await;
-            }
-            self.phase = Phase::Arriving(arriving);
-            return Auth::reject();
         };
         let outer = match &arriving.outer {
             Outer::Remediation(text) => {
@@ -119,6 +115,20 @@ impl Handler {
         let turn = Turn::Told(step_up);
         self.phase = Phase::Stepping(Stepping { arriving: Some(arriving), ground, route, turn });
         ask_by_prompt(false)
+    }
+
+    /// Logs that the user name of an inner login is no account's: once a connection is enough.
+    async fn no_account(&mut self) {
+        let (Phase::Arriving(arriving) | Phase::Stepping(Stepping { arriving: Some(arriving), .. })) =
+            &mut self.phase
+        else {
+            return;
+        };
+        if let Outer::Open(outer) = &arriving.outer
+            && !std::mem::replace(&mut arriving.refused, true)
+        {
+            connection::refuse_account(&self.bastion, outer, &arriving.name).await;
+        }
     }
 
     /// The outer login as it stands now, or with a newer code that was given in another connection.
