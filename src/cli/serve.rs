@@ -53,6 +53,7 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
     log_to_stderr(environment.log.as_deref());
     let config = Config::load(dir)?;
     let lock = Lock::take(dir)?;
+    ssh::raise_limit();
     let opened = open(config).await?;
     let ready = |bound: &[SocketAddr]| {
         let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();

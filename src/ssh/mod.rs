@@ -1,12 +1,18 @@
 //! The operators' door: accepts connections and turns what russh calls back into the phases of a connection.
 //! Never decides anything by itself and never knows the web.
 
+mod admission;
 mod algorithms;
 mod answering;
 mod asking;
 mod channels;
+mod clear;
+mod conduct;
+mod counts;
+mod descriptors;
 mod device_enrolment;
 mod door;
+mod ending;
 mod flow;
 mod handler;
 mod inlet;
@@ -14,10 +20,15 @@ mod inner;
 mod listener;
 mod outlet;
 mod overheard;
+mod places;
+mod proxy;
 mod remediation;
+mod stalled;
 mod stream;
 mod tap;
+mod visit;
 mod words;
 
+pub use descriptors::raise_limit;
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;
