@@ -30,7 +30,7 @@ struct Inner {
     admission: Admission,
     penalties: Penalties,
     /// What ends the connection of a place that must make room.
-    kills: HashMap<Place, CancellationToken>,
+    kills: HashMap<Place, (Source, CancellationToken)>,
     /// Connections turned away since it was last told, and when that was.
     untold: u64,
     told: Option<Duration>,
@@ -104,11 +104,11 @@ impl Places {
                 return None;
             }
         };
-        if let Some(kill) = evicted.and_then(|evicted| inner.kills.remove(&evicted)) {
+        if let Some((of, kill)) = evicted.and_then(|evicted| inner.kills.remove(&evicted)) {
             kill.cancel();
-            self.turn_away(&mut inner, Dropped::MadeRoom, source);
+            self.turn_away(&mut inner, Dropped::MadeRoom, of);
         }
-        inner.kills.insert(place, kill.clone());
+        inner.kills.insert(place, (source, kill.clone()));
         inner.count();
         drop(inner);
         let seat = Seat { places: self.clone(), place };

@@ -8,6 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The longest header that is read: addresses, and what proxies add to them.
 const LONGEST: usize = 2048;
+/// What version 1 begins with, and its longest line.
+const TEXT: &[u8] = b"PROXY ";
+const LONGEST_TEXT: usize = 107;
 
 /// No header, or none that can be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +30,16 @@ pub(super) async fn source<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Optio
     let mut header = Vec::with_capacity(128);
     while header.len() < LONGEST {
         header.push(stream.read_u8().await?);
-        let parsed = HeaderResult::parse(&header);
-        if parsed.is_complete() {
-            return named(&parsed);
+        let whole = if header.starts_with(TEXT) || TEXT.starts_with(&header) {
+            if header.len() > LONGEST_TEXT {
+                return Err(ProxyError::NotOne);
+            }
+            header.ends_with(b"\n")
+        } else {
+            v2::Header::try_from(&header[..]).is_complete()
+        };
+        if whole {
+            return named(&HeaderResult::parse(&header));
         }
     }
     Err(ProxyError::NotOne)

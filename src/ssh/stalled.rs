@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::conduct::Conduct;
 
 /// Between two looks.
-const BETWEEN: Duration = Duration::from_secs(10);
+const BETWEEN: Duration = Duration::from_secs(20);
 /// How long an exchange may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More messages than fit into russh's queue: when all are taken, it takes from it. (`event_buffer_size` of its settings.)
