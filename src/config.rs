@@ -195,7 +195,10 @@ impl Default for Ssh {
             max_connections_per_source: 5000,
             max_unauthenticated_per_source: 50,
             // Whoever comes from here is on this machine, or is a proxy that stands for everybody.
-            penalty_exempt: ["127.0.0.0/8", "::1"].iter().filter_map(|text| Network::parse(text).ok()).collect(),
+            penalty_exempt: ["127.0.0.0/8", "::1"]
+                .iter()
+                .filter_map(|text| Network::parse(text).ok())
+                .collect(),
             proxy_protocol_from: Vec::new(),
             idle_timeout: Duration::from_secs(3600),
             banner: None,

@@ -207,13 +207,7 @@ async fn accept(
 }
 
 /// Begins a connection, or closes it at once: before any key is exchanged, and without a word.
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
-    door: &Arc<Door>,
-    settings: &Settings,
-    tracker: &TaskTracker,
-) {
+fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Settings, tracker: &TaskTracker) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if descriptors::scarce(&stream) {
         return door.places().dropped(Dropped::Descriptors, peer.ip());

@@ -218,9 +218,8 @@ impl Standing {
 
     /// A proof was refused.
     pub(super) fn refused(&self) {
-        let _ = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now != DONE).then_some(REFUSED));
+        let _ =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now != DONE).then_some(REFUSED));
     }
 
     fn proven(&self) {

@@ -100,7 +100,8 @@ impl<S> OperatorStream<S> {
     /// A read of `wanted` bytes is asked for: when it begins a packet, the one before is done with.
     fn asked(&mut self, wanted: usize) -> io::Result<()> {
         if self.packets.asked(wanted) {
-            let excess = |_| io::Error::new(io::ErrorKind::QuotaExceeded, "more than a connection may ask for");
+            let excess =
+                |_| io::Error::new(io::ErrorKind::QuotaExceeded, "more than a connection may ask for");
             self.conduct.packet().map_err(excess)?;
         }
         Ok(())

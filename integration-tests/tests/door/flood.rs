@@ -77,8 +77,7 @@ struct Figures {
 fn work(rig: &Rig, logins: usize, at_least: Duration) -> Figures {
     let ana = rig.client("ana");
     let mut session = ana.start("db1", "cat");
-    let (mut to, mut from) =
-        (session.stdin.take().unwrap(), BufReader::new(session.stdout.take().unwrap()));
+    let (mut to, mut from) = (session.stdin.take().unwrap(), BufReader::new(session.stdout.take().unwrap()));
     let over = Arc::new(AtomicBool::new(false));
     let ended = over.clone();
     let echoing = std::thread::spawn(move || {

@@ -104,8 +104,7 @@ impl Hostile {
         let asked = hostile.handle.authenticate_keyboard_interactive_start(&user, None).await.unwrap();
         if let KeyboardInteractiveAuthResponse::InfoRequest { .. } = asked {
             let code = rig.phone(operator).fresh();
-            let answer =
-                hostile.handle.authenticate_keyboard_interactive_respond(vec![code]).await.unwrap();
+            let answer = hostile.handle.authenticate_keyboard_interactive_respond(vec![code]).await.unwrap();
             assert!(matches!(answer, KeyboardInteractiveAuthResponse::Success), "{answer:?}");
         } else {
             assert!(matches!(asked, KeyboardInteractiveAuthResponse::Success), "{asked:?}");

@@ -112,7 +112,10 @@ impl Penalties {
     fn record(&mut self, source: Source, now: Duration) -> Record {
         // Those that are over go first, a few at a time.
         for _ in 0..2 {
-            self.by_end.first().copied().filter(|(end, _)| *end <= now).inspect(|(_, over)| self.forget(*over));
+            match self.by_end.first().copied() {
+                Some((end, over)) if end <= now => self.forget(over),
+                _ => break,
+            }
         }
         let known = self.sources.get(&source).copied().unwrap_or_default();
         self.forget(source);

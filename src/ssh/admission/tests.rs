@@ -33,7 +33,8 @@ fn an_ipv6_network_is_one_source_and_mapped_addresses_are_ipv4() {
 fn whoever_holds_most_makes_room_and_the_oldest_first() {
     let mut door = Admission::new(CAPS);
     let (honest, _) = door.enter(source(1), NEVER, seconds(0)).unwrap();
-    let flood: Vec<Place> = (0..7).map(|n| door.enter(source(2 + n % 2), NEVER, seconds(0)).unwrap().0).collect();
+    let flood: Vec<Place> =
+        (0..7).map(|n| door.enter(source(2 + n % 2), NEVER, seconds(0)).unwrap().0).collect();
     let (_, evicted) = door.enter(source(9), NEVER, seconds(0)).unwrap();
     assert_eq!(evicted, Some(flood[0]));
     assert!(door.waiting.contains_key(&honest));
@@ -47,7 +48,11 @@ fn who_proved_something_goes_last_and_who_logged_in_never() {
     door.advance(crowd[0], Stage::Proven);
     door.authenticated(crowd[1]);
     door.enter(source(1), NEVER, seconds(0)).unwrap();
-    assert_eq!(door.enter(source(1), NEVER, seconds(0)).unwrap().1, Some(crowd[2]), "the oldest unproven of its own");
+    assert_eq!(
+        door.enter(source(1), NEVER, seconds(0)).unwrap().1,
+        Some(crowd[2]),
+        "the oldest unproven of its own"
+    );
     assert!(door.waiting.contains_key(&crowd[0]) && door.inside.contains_key(&crowd[1]));
     let mut full = Admission::new(CAPS);
     for n in 0..12 {
