@@ -130,7 +130,12 @@ fn offence(ended: &Ended, standing: &Standing) -> Offence {
     };
     match ended {
         Ended::Overdue => Offence::Overdue,
-        Ended::Itself(Err(IO(why))) if why.kind() == io::ErrorKind::InvalidData => Offence::Protocol,
+        // Said by our own stream: of what is no SSH, and of more than one may say.
+        Ended::Itself(Err(IO(why)))
+            if matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::QuotaExceeded) =>
+        {
+            Offence::Protocol
+        }
         // Nobody aborts it: its task has panicked.
         Ended::Itself(Err(Join(_))) => Offence::Crash,
         Ended::Stalled
