@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use crate::sockets::connections_at;
 use crate::wait::{DEADLINE, until};
 
 /// A running `bartizan serve`.
@@ -46,6 +47,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Operators' connections that it holds now.
+    pub fn connections(&self) -> usize {
+        connections_at(self.address.port())
     }
 
     /// Its process id.

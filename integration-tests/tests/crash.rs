@@ -4,25 +4,28 @@
 use std::io::Read as _;
 use std::process::Stdio;
 
-use bartizan_integration_tests::{DEADLINE, Rig, until};
+use bartizan_integration_tests::{DEADLINE, Rig, Route, by_both_routes, until};
 use serde_json::Value;
 
-#[test]
-fn what_a_client_saw_before_a_kill_is_in_the_recording() {
-    killed_under_output(5);
+by_both_routes! {
+    what_a_client_saw_before_a_kill_is_in_the_recording,
+    #[ignore = "long: fifty kills"]
+    what_a_client_saw_before_each_of_fifty_kills_is_in_the_recording,
 }
 
-#[test]
-#[ignore = "long: fifty kills"]
-fn what_a_client_saw_before_each_of_fifty_kills_is_in_the_recording() {
-    killed_under_output(50);
+fn what_a_client_saw_before_a_kill_is_in_the_recording(route: Route) {
+    killed_under_output(route, 5);
 }
 
-fn killed_under_output(times: usize) {
+fn what_a_client_saw_before_each_of_fifty_kills_is_in_the_recording(route: Route) {
+    killed_under_output(route, 50);
+}
+
+fn killed_under_output(route: Route, times: usize) {
     let mut rig = Rig::new().operator("ana").target("db1").start();
     let mut known: Vec<String> = Vec::new();
     for round in 0..times {
-        let seen = seen_until_killed(&mut rig, 20_000 + round * 7_919);
+        let seen = seen_until_killed(&mut rig, route, 20_000 + round * 7_919);
         rig.start_server();
         let recording = until("the recording of the last life", DEADLINE, || {
             let new = rig.recordings().into_iter().find(|one| !known.contains(&id(one)))?;
@@ -51,9 +54,9 @@ fn is_recovery(event: &Value) -> bool {
 }
 
 /// Runs an endless command and kills the bastion when the client has printed this much. Returns all that it printed.
-fn seen_until_killed(rig: &mut Rig, enough: usize) -> Vec<u8> {
+fn seen_until_killed(rig: &mut Rig, route: Route, enough: usize) -> Vec<u8> {
     let mut ssh = {
-        let ana = rig.client("ana");
+        let ana = rig.client("ana").by(route);
         let mut command = ana.command("ssh");
         command.arg(ana.at("db1")).arg("i=0; while :; do echo \"line $i\"; i=$((i+1)); done");
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()

@@ -27,6 +27,36 @@ pub struct Person {
     pub enabled: bool,
 }
 
+impl Person {
+    /// What they ask with nothing in hand: no device, no factor, no reason, no approval.
+    #[must_use]
+    pub fn empty_handed<'a>(
+        &'a self,
+        target: &'a Target,
+        account: &'a AccountName,
+        kind: &'a ChannelKind,
+        now: Timestamp,
+    ) -> Request<'a> {
+        Request {
+            operator: &self.name,
+            roles: &self.roles,
+            tenant: &self.tenant,
+            enabled: self.enabled,
+            device: None,
+            target: target.name().as_str(),
+            account: Some(account),
+            kind,
+            factors: &[],
+            assurance: 0,
+            source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            reason: None,
+            approvals: 0,
+            now,
+            since: None,
+        }
+    }
+}
+
 /// One operator, one account, one kind of channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reach {
@@ -106,7 +136,7 @@ fn person(operator: &Operator, disabled: &HashSet<&OperatorName>) -> Person {
 }
 
 /// The kinds of channel that any of these grants speaks of.
-fn kinds(grants: &[&Grant]) -> BTreeSet<ChannelKind> {
+pub(crate) fn kinds(grants: &[&Grant]) -> BTreeSet<ChannelKind> {
     let mut kinds = BTreeSet::from([ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp]);
     for capability in grants.iter().flat_map(|grant| grant.allow()) {
         if let Capability::Subsystem(name) = capability {
@@ -124,23 +154,7 @@ fn ask(
     kind: &ChannelKind,
     now: Timestamp,
 ) -> Option<Reach> {
-    let request = Request {
-        operator: &person.name,
-        roles: &person.roles,
-        tenant: &person.tenant,
-        enabled: person.enabled,
-        device: None,
-        target: target.name().as_str(),
-        account: Some(account),
-        kind,
-        factors: &[],
-        assurance: 0,
-        source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        reason: None,
-        approvals: 0,
-        now,
-        since: None,
-    };
+    let request = person.empty_handed(target, account, kind, now);
     let answer = match decide(bundle, &request) {
         Ok(permit) => Answer::Needs { grant: permit.grant, missing: Vec::new() },
         Err(Denial { cause: Cause::Missing, missing, grant: Some(grant) }) => {

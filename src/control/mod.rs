@@ -159,6 +159,7 @@ impl Word {
                     | "admin.operator.disable"
                     | "admin.operator.revoke"
                     | "admin.device.lock"
+                    | "admin.device.lost"
                     | "admin.device.retire"
             )
         })

@@ -38,6 +38,9 @@ impl Drop for Handler {
                 tokio::spawn(connection::leave(bastion, connection));
             }
             Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
+            Phase::Stepping(stepping) => {
+                tokio::spawn(async move { stepping.unfinished(&bastion).await });
+            }
             Phase::Login(mut attempt) => {
                 let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
                 let why = heard.map(|code| attempt.overheard(code));
@@ -50,7 +53,7 @@ impl Drop for Handler {
             }
             Phase::Arriving(_)
             | Phase::Remediation(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => {}
         }

@@ -2,9 +2,8 @@
 //! It never decides anything that opens a channel.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
-use policy::{AccountName, Bundle, ChannelKind, OperatorName, Person, Request, Target, TargetName};
+use policy::{AccountName, ChannelKind, OperatorName, TargetName};
 
 use super::question::person;
 use crate::bastion::Bastion;
@@ -33,9 +32,10 @@ pub(in crate::control) async fn granted(
     let mut granted = BTreeMap::new();
     for target in bundle.targets() {
         let default = target.default_account().into_iter();
-        let named = default
-            .chain(target.accounts())
-            .find(|account| names(bastion, &bundle, &person, target, account, &kind));
+        let named = default.chain(target.accounts()).find(|account| {
+            let request = person.empty_handed(target, account, &kind, bastion.clock.now());
+            policy::explain(&bundle, &request).considered.iter().any(|grant| grant.account)
+        });
         if let Some(account) = named {
             granted.insert(target.name().clone(), Some(account.clone()));
         }
@@ -43,32 +43,4 @@ pub(in crate::control) async fn granted(
         tokio::task::yield_now().await;
     }
     Ok(granted)
-}
-
-fn names(
-    bastion: &Bastion,
-    bundle: &Bundle,
-    person: &Person,
-    target: &Target,
-    account: &AccountName,
-    kind: &ChannelKind,
-) -> bool {
-    let request = Request {
-        operator: &person.name,
-        roles: &person.roles,
-        tenant: &person.tenant,
-        enabled: person.enabled,
-        device: None,
-        target: target.name().as_str(),
-        account: Some(account),
-        kind,
-        factors: &[],
-        assurance: 0,
-        source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        reason: None,
-        approvals: 0,
-        now: bastion.clock.now(),
-        since: None,
-    };
-    policy::explain(bundle, &request).considered.iter().any(|grant| grant.account)
 }

@@ -78,6 +78,7 @@ async fn story(require: Require, wrong: usize, offers: &[Vec<usize>; 5]) -> Vec<
             Answer::Enrol(_) => "enrol".to_owned(),
             Answer::Remediate(_) => "remediate".to_owned(),
             Answer::EnrolDevice(_) => "enrol".to_owned(),
+            Answer::TellFacts(_) => "tell".to_owned(),
             Answer::Disconnect { why, .. } => format!("disconnect {}", why.code()),
         });
     }
