@@ -26,7 +26,8 @@ mod ssh_files;
 mod wire;
 
 pub use commands::{
-    CommandError, EnrollError, ErrandError, InstallError, Installed, RefreshError, Unheard, enroll, install, run,
+    CommandError, EnrollError, ErrandError, InstallError, Installed, RefreshError, Unheard, enroll, install,
+    run,
 };
 pub use config::{Bastion, Config, ConfigError};
 pub use control::ControlError;

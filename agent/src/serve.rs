@@ -73,7 +73,7 @@ pub enum AgentError {
     #[error("{} is not a socket; move it away", .0.display())]
     NoSocket(PathBuf),
     /// The socket cannot be made.
-    #[error("no socket at {}: {source}; its folder must be writable, its path at most 107 bytes long", .path.display())]
+    #[error("no socket at {}: {source}", .path.display())]
     Socket {
         /// Where.
         path: PathBuf,

@@ -89,6 +89,13 @@ impl<'a> Laptop<'a> {
         client.option(&format!("IdentityAgent {}", self.socket().display())).option("IdentitiesOnly no")
     }
 
+    /// The report that it would send now.
+    pub fn report(&self) -> String {
+        let output = self.command(&["show", "--json"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// The agent's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("agent.sock")

@@ -239,7 +239,12 @@ async fn what_only_takes_away_is_obeyed_when_the_log_cannot_be_written_and_nothi
     ] {
         let (code, heap) = house.as_caller(&root(), line, "").await;
         assert_eq!(code, 0, "{line}: {}", heap.err);
-        assert!(heap.out.contains(state) && heap.err.contains("not logged"), "{line}: {} {}", heap.out, heap.err);
+        assert!(
+            heap.out.contains(state) && heap.err.contains("not logged"),
+            "{line}: {} {}",
+            heap.out,
+            heap.err
+        );
     }
     for line in ["operator add bob", "device register lt-2 --operator ana --key -"] {
         house.refused(line, KEY).await;

@@ -315,7 +315,11 @@ impl Attempt {
         Ok((device, owner.map(|owner| owner.tenant)))
     }
 
-    pub(super) async fn bar(&mut self, accepted: Accepted, finding: posture::Finding) -> Result<Answer, LoginError> {
+    pub(super) async fn bar(
+        &mut self,
+        accepted: Accepted,
+        finding: posture::Finding,
+    ) -> Result<Answer, LoginError> {
         if let Some(device) = finding.device().filter(|_| finding.code() == posture::Code::Standing) {
             // A device that is out of order starts afresh when it is in order again.
             self.ground.store.forget_device(&device.name, None).await?;

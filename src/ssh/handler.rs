@@ -195,7 +195,9 @@ impl Handler {
             Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
             Phase::DeviceAlone(visit) => visit.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => false,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {
+                false
+            }
         }
     }
 

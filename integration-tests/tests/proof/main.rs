@@ -7,3 +7,4 @@ mod life;
 mod protocol;
 mod refused;
 mod speed;
+mod spoiled;

@@ -10,7 +10,8 @@ use crate::posture::table::Table;
 use crate::posture::wording::Wording;
 
 /// What to do where a table is missing: the agent hears by it that the table is asked for.
-const REFRESH: &str = "run `bartizan-agent refresh`, connect again; where that does not help, update bartizan-agent";
+const REFRESH: &str =
+    "run `bartizan-agent refresh`, connect again; where that does not help, update bartizan-agent";
 /// What to do where an agent that can tell is missing.
 const UPDATE: &str = "update bartizan-agent, run `bartizan-agent refresh`, connect again";
 

@@ -13,15 +13,19 @@ use posture::certificate::DeviceKey as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::super::serve::ServeError;
 use super::super::ssh_files;
 use super::QuickstartError;
 use crate::bastion::Bastion;
+use crate::control::{DoorError, PATH_MAX};
 use crate::device;
 
 /// The agent's folder inside the directory.
 const FOLDER: &str = "agent";
 /// The device's key inside that folder.
 const KEY: &str = "device";
+/// The longest name of a socket in that folder.
+const SOCKET: &str = "control.sock";
 /// Where an older quickstart kept it, as a plain key.
 const KEPT_BEFORE: &str = "device_key";
 /// For `bartizan-agent doctor`.
@@ -44,6 +48,11 @@ impl Laptop {
     /// Of this directory; its key is made when there is none, and stays the one that an older quickstart made.
     pub(super) fn of(dir: &Path) -> Result<Self, QuickstartError> {
         let folder = dir.join(FOLDER);
+        // Looked at before anything is shown that is shown once.
+        let socket = folder.join(SOCKET);
+        if socket.as_os_str().len() > PATH_MAX {
+            return Err(ServeError::Door(DoorError::PathTooLong(socket)).into());
+        }
         take_over(&dir.join(KEPT_BEFORE), &folder)?;
         let key = Arc::new(FileKey::open_or_create(&folder)?);
         Ok(Self { folder, key })
@@ -108,7 +117,8 @@ fn configuration(
     };
     let wanted = device::facts_wanted(&bastion.access.bundle());
     let host = bastion.config.ssh.listen.first().map_or(Ipv4Addr::LOCALHOST.into(), SocketAddr::ip);
-    let line = |key: &ssh_key::PublicKey| ssh_key::PublicKey::new(key.key_data().clone(), "").to_openssh().ok();
+    let line =
+        |key: &ssh_key::PublicKey| ssh_key::PublicKey::new(key.key_data().clone(), "").to_openssh().ok();
     let (own, socket, targets, facts_from) = match before {
         Some(before) => (before.agent, before.socket, before.targets, before.facts_from),
         None => (None, "agent.sock".into(), vec![TARGET.to_owned()], None),
@@ -154,12 +164,15 @@ mod tests {
     #[test]
     fn the_key_of_an_older_quickstart_stays_the_devices() {
         let dir = tempfile::tempdir().expect("dir");
-        let before = super::super::super::keyfile::in_directory(dir.path(), KEPT_BEFORE, "device").expect("key");
+        let before =
+            super::super::super::keyfile::in_directory(dir.path(), KEPT_BEFORE, "device").expect("key");
         let bare = |line: &str| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
         for _ in 0..2 {
             let laptop = Laptop::of(dir.path()).expect("laptop");
             assert_eq!(bare(&laptop.public().expect("line")), bare(&before.public));
         }
+        let long = dir.path().join("x".repeat(90));
+        assert!(Laptop::of(&long).is_err_and(|why| why.to_string().contains("--dir")) && !long.exists());
         let other = tempfile::tempdir().expect("dir");
         let made = Laptop::of(other.path()).expect("laptop").public().expect("line");
         assert_ne!(bare(&made), bare(&before.public));

@@ -19,13 +19,13 @@ use super::keyfile::{self, KeyFile, KeyFileError};
 use super::serve::{self, ServeError};
 use super::ssh_files::SshFiles;
 use super::terminal;
-use laptop::Laptop;
-use words::Voice;
 use crate::bastion::Bastion;
 use crate::config::{self, Config, Environment, Evidence};
 use crate::control::Caller;
 use crate::control::lock::Lock;
 use crate::store::StoreError;
+use laptop::Laptop;
+use words::Voice;
 
 /// The first line of a configuration that quickstart wrote.
 const MARK: &str =

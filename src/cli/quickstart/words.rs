@@ -28,12 +28,7 @@ impl Voice {
         self.carry_out(line, "", Said { shown: true, ..Said::default() }).await.map(drop)
     }
 
-    async fn carry_out(
-        &self,
-        line: &[&str],
-        input: &str,
-        mut said: Said,
-    ) -> Result<String, QuickstartError> {
+    async fn carry_out(&self, line: &[&str], input: &str, mut said: Said) -> Result<String, QuickstartError> {
         let mut word = control::parse(line).map_err(QuickstartError::Word)?;
         word.attach(&mut input.as_bytes()).map_err(|why| QuickstartError::Word(why.to_string()))?;
         match control::dispatch(&self.bastion, &self.caller, word, &mut said).await {

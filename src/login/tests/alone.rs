@@ -34,10 +34,12 @@ async fn who_is_no_device_in_use_is_told_nothing() {
     let answer = scene.connect().certified(&login(), &Laptop::of("alice").certificate(), &elsewhere).await;
     assert_eq!(refused(answer), "POSTURE-004");
     let mut attempt = scene.connect();
-    for key in [device_key("alice"), person_key("alice"), key_of("a stranger's")] {
+    for key in [person_key("alice"), key_of("a stranger's")] {
         assert_eq!(refused(proved(&mut attempt, &login(), &key).await), "POSTURE-002", "a plain key is none");
     }
     assert!(matches!(attempt.prompt(&login()).await, Answer::Disconnect { .. }));
+    let answer = proved(&mut scene.connect(), &login(), &device_key("alice")).await;
+    assert!(matches!(&answer, Answer::Remediate(why) if why.refusal().code() == "POSTURE-007"), "{answer:?}");
     scene.store.set_device_state("lt-alice", DeviceState::Locked, 2).await.unwrap();
     let answer = shown(&mut scene.connect(), &login(), &Laptop::of("alice").certificate()).await;
     assert!(matches!(&answer, Answer::Remediate(why) if why.refusal().code() == "POSTURE-006"), "{answer:?}");

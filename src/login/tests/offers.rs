@@ -79,7 +79,8 @@ async fn story(require: Require, wrong: usize, offers: &[Vec<usize>; 5]) -> Vec<
             Answer::Remediate(_) => "remediate".to_owned(),
             Answer::EnrolDevice(_) => "enrol".to_owned(),
             Answer::TellFacts(_) => "tell".to_owned(),
-            Answer::Disconnect { why, .. } => format!("disconnect {}", why.code()),
+            // As the client sees it: in the log, a key that was offered and did not sign has its own code.
+            Answer::Disconnect { text, why } => text.replace(why.reference().as_str(), ""),
         });
     }
     said
