@@ -14,7 +14,7 @@ use super::counts::Dropped;
 use crate::clock::Clock;
 
 /// Packets without use that may come at once, and in each second.
-const NOISE: Allowance = Allowance { burst: 2048, each_second: 20 };
+const NOISE: Allowance = Allowance { burst: 1024, each_second: 10 };
 /// Carried bytes that earn one packet: a client that exchanges keys every mebibyte needs three.
 const EARNS: u64 = 256 << 10;
 /// What an opened channel earns: its requests, its end, and what is under way to it when it is closed.

@@ -56,7 +56,7 @@ fn keys_exchanged_without_end_end_the_connection() {
         }
         assert!(!client.handle.is_closed());
         let flood = async { while client.handle.rekey_soon().await.is_ok() {} };
-        tokio::time::timeout(LIMIT, flood).await.unwrap();
+        tokio::time::timeout(2 * LIMIT, flood).await.unwrap();
         client.until_ended(LIMIT).await;
     });
     rig.refusal("LIMIT-002");
