@@ -174,7 +174,7 @@ impl Round {
             "The code was not accepted. Wait for the next one."
         };
         let wrong = step_up.wrong.saturating_add(1);
-        let again = (wrong < ROUNDS).then(|| StepUp { wrong, instructions, ..step_up });
+        let again = (wrong < ROUNDS).then_some(StepUp { wrong, instructions, ..step_up });
         Err(NotTaken { why, again })
     }
 }
