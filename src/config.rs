@@ -8,11 +8,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use policy::Network;
+
 mod values;
 
 use values::{
     address, banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels,
-    max_connections, recording_max, store_url,
+    max_connections, max_unauthenticated, networks, recording_max, store_url,
 };
 
 pub use values::{duration, size};
@@ -67,8 +69,20 @@ pub struct Ssh {
     #[serde(deserialize_with = "max_connections")]
     pub max_connections: usize,
     /// Connections open at once that have not finished their login.
-    #[serde(deserialize_with = "max_connections")]
+    #[serde(deserialize_with = "max_unauthenticated")]
     pub max_unauthenticated: usize,
+    /// Connections open at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
+    #[serde(deserialize_with = "max_connections")]
+    pub max_connections_per_source: usize,
+    /// The same of those that have not finished their login.
+    #[serde(deserialize_with = "max_unauthenticated")]
+    pub max_unauthenticated_per_source: usize,
+    /// Sources that are never made to wait for what they did.
+    #[serde(deserialize_with = "networks")]
+    pub penalty_exempt: Vec<Network>,
+    /// Proxies that say where a connection comes from, by the PROXY protocol.
+    #[serde(deserialize_with = "networks")]
+    pub proxy_protocol_from: Vec<Network>,
     /// How long a terminal may be without input and output.
     #[serde(deserialize_with = "idle_timeout")]
     pub idle_timeout: Duration,
@@ -178,6 +192,14 @@ impl Default for Ssh {
             max_channels: 64,
             max_connections: 10_000,
             max_unauthenticated: 100,
+            max_connections_per_source: 5000,
+            max_unauthenticated_per_source: 50,
+            // Whoever comes from here is on this machine, or is a proxy that stands for everybody.
+            penalty_exempt: ["127.0.0.0/8", "::1"]
+                .iter()
+                .filter_map(|text| Network::parse(text).ok())
+                .collect(),
+            proxy_protocol_from: Vec::new(),
             idle_timeout: Duration::from_secs(3600),
             banner: None,
         }

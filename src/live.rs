@@ -36,6 +36,8 @@ pub enum Cut {
     Stopping,
     /// The audit log cannot be written.
     Unlogged,
+    /// The client asked for more than a connection may: messages, channels, keys.
+    Excess,
 }
 
 impl Cut {
@@ -48,6 +50,7 @@ impl Cut {
             Self::Idle => "SESSION-004",
             Self::Stopping => "SESSION-005",
             Self::Unlogged => "SESSION-006",
+            Self::Excess => "LIMIT-002",
         }
     }
 
@@ -62,6 +65,7 @@ impl Cut {
             Self::Unlogged => {
                 "the bastion cannot keep its log, so nothing may go on; tell your administrator"
             }
+            Self::Excess => "this connection asked for more than one may; connect again",
         }
     }
 }

@@ -45,6 +45,7 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
     log_to_stderr(environment.log.as_deref());
     let config = Config::load(dir).map_err(DirectoryError::from)?;
     let lock = Lock::take(dir).map_err(DirectoryError::from)?;
+    ssh::raise_limit();
     let opened = directory::open(config).await?;
     let ready = async |bound: &[SocketAddr]| {
         let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();

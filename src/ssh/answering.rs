@@ -29,9 +29,15 @@ impl Handler {
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Pass { methods, .. } => {
+                if let Some(place) = &self.place {
+                    place.standing().turned_away();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Partial { methods } => {
+                if let Some(place) = &self.place {
+                    place.proven();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
             }
             Answer::Ask { instructions, prompt } => Auth::Partial {
@@ -57,6 +63,10 @@ impl Handler {
     }
 
     async fn refused(&self, why: &Refusal) {
+        // What cannot be judged now is nobody's fault.
+        if let Some(place) = self.place.as_ref().filter(|_| why.code() != "LOGIN-011") {
+            place.standing().refused();
+        }
         let Phase::Login(attempt) = &self.phase else { return };
         connection::refused(&self.bastion, attempt, why, "auth.login").await;
     }
@@ -114,7 +124,7 @@ impl Handler {
         if let Some(proof) = &self.proof {
             proof.ear.close();
         }
-        if let Some(place) = &mut self.place {
+        if let Some(place) = &self.place {
             place.authenticated();
         }
     }

@@ -13,13 +13,14 @@ use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 
 use super::answering::{advertised, bounded, no_question};
-use super::channels::{Broken, Channels};
+use super::channels::Channels;
+use super::conduct::Conduct;
 use super::device_errand::Visit;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
-use super::listener::Place;
 use super::overheard::Ear;
+use super::places::Entry;
 use super::remediation::Remediation;
 use super::stepping::Stepping;
 use super::tap::Bound;
@@ -59,6 +60,12 @@ pub(super) struct Proof {
     pub(super) ear: Arc<Ear>,
 }
 
+/// What a connection's stream and its handler share: how fast it may send, and what else it may ask for.
+pub(super) struct Manners {
+    pub(super) pace: Arc<Pace>,
+    pub(super) conduct: Arc<Conduct>,
+}
+
 /// One connection.
 pub(super) struct Handler {
     pub(super) bastion: Arc<Bastion>,
@@ -72,7 +79,8 @@ pub(super) struct Handler {
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
     /// Inside a jump the outer connection's place is enough.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Entry>,
+    pub(super) conduct: Arc<Conduct>,
     /// None inside a jump: from there no further jump leads on.
     names: Option<Arc<Names>>,
     /// Forwards that were asked for.
@@ -90,8 +98,8 @@ impl Handler {
         door: &Door,
         peer: SocketAddr,
         kill: CancellationToken,
-        pace: Arc<Pace>,
-        place: Place,
+        Manners { pace, conduct }: Manners,
+        place: Entry,
         proof: Proof,
     ) -> (Self, Entrance) {
         let bastion = door.bastion().clone();
@@ -113,6 +121,7 @@ impl Handler {
             kill,
             logged_in,
             place,
+            conduct,
             names,
             forwards: 0,
         };
@@ -124,7 +133,7 @@ impl Handler {
         bastion: Arc<Bastion>,
         peer: SocketAddr,
         kill: CancellationToken,
-        pace: Arc<Pace>,
+        Manners { pace, conduct }: Manners,
         arriving: Arriving,
     ) -> (Self, CancellationToken) {
         let logged_in = CancellationToken::new();
@@ -144,6 +153,7 @@ impl Handler {
             kill,
             logged_in,
             place: None,
+            conduct,
             names: None,
             forwards: 0,
         };
@@ -225,12 +235,6 @@ impl Handler {
     }
 }
 
-impl From<Broken> for russh::Error {
-    fn from(_: Broken) -> Self {
-        Self::Inconsistent
-    }
-}
-
 impl russh::server::Handler for Handler {
     type Error = russh::Error;
 
@@ -256,6 +260,9 @@ impl russh::server::Handler for Handler {
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
             Offer::Refuse { methods } => {
+                if let Some(place) = &self.place {
+                    place.standing().turned_away();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
         })
@@ -313,7 +320,7 @@ impl russh::server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        if self.may_open_channels() && self.channels.open(channel) {
+        if self.may_open_channels() && self.conduct.opens() && self.channels.open(channel) {
             reply.accept().await;
         }
         Ok(())
@@ -334,6 +341,9 @@ impl russh::server::Handler for Handler {
             self.refuse_forward(format!("{host}:{port}"));
             return Ok(());
         };
+        if !self.conduct.opens() {
+            return Ok(());
+        }
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (inlet.over().clone(), self.peer);
         reply.accept().await;
@@ -346,7 +356,9 @@ impl russh::server::Handler for Handler {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.data(channel, data)?)
+        self.channels.data(channel, data).map_err(|broken| self.broken(broken))?;
+        self.conduct.data(data.len());
+        Ok(())
     }
 
     async fn extended_data(
@@ -357,15 +369,20 @@ impl russh::server::Handler for Handler {
         _: &mut Session,
     ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
-        Ok(self.channels.forget(channel, data.len())?)
+        self.channels.forget(channel, data.len()).map_err(|broken| self.broken(broken))
     }
 
     fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
         self.channels.granted(channel, current)
     }
 
+    async fn window_adjusted(&mut self, _: ChannelId, _: u32, _: &mut Session) -> Result<(), russh::Error> {
+        self.conduct.read();
+        Ok(())
+    }
+
     async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.eof(channel)?)
+        self.channels.eof(channel).map_err(|broken| self.broken(broken))
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
@@ -438,11 +455,12 @@ impl russh::server::Handler for Handler {
         height: u32,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        Ok(self.channels.resize(channel, Size { columns, rows, width, height })?)
+        let size = Size { columns, rows, width, height };
+        self.channels.resize(channel, size).map_err(|broken| self.broken(broken))
     }
 
     async fn signal(&mut self, channel: ChannelId, signal: Sig, _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.signal(channel, &signal)?)
+        self.channels.signal(channel, &signal).map_err(|broken| self.broken(broken))
     }
 
     async fn x11_request(
@@ -464,37 +482,5 @@ impl russh::server::Handler for Handler {
     ) -> Result<bool, russh::Error> {
         session.channel_failure(channel)?;
         Ok(false)
-    }
-}
-
-impl Drop for Handler {
-    /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
-    fn drop(&mut self) {
-        self.kill.cancel();
-        let bastion = self.bastion.clone();
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Open(connection) => {
-                tokio::spawn(connection::leave(bastion, connection));
-            }
-            Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
-            Phase::Stepping(stepping) => {
-                tokio::spawn(async move { stepping.unfinished(&bastion).await });
-            }
-            Phase::Login(mut attempt) => {
-                let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
-                let why = heard.map(|code| attempt.overheard(code));
-                tokio::spawn(async move {
-                    if let Some(why) = why {
-                        connection::refused(&bastion, &attempt, &why, "auth.login").await;
-                    }
-                    connection::unfinished(&bastion, &attempt).await;
-                });
-            }
-            Phase::Arriving(_)
-            | Phase::Remediation(_)
-            | Phase::DeviceAlone(_)
-            | Phase::Dismissed
-            | Phase::Ended => {}
-        }
     }
 }

@@ -13,14 +13,17 @@ use policy::TargetName;
 use russh::ChannelWriteHalf;
 use russh::server::{self, Config, Msg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::conduct::Conduct;
+use super::counts::Dropped;
 use super::flow::Pace;
-use super::handler::Handler;
+use super::handler::{Handler, Manners};
 use super::inlet::{FromInlet, Inlet};
 use super::listener::{ServeError, protocol};
 use super::stream::OperatorStream;
+use super::visit::{overdue, stuck};
 use crate::access;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
@@ -97,17 +100,24 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let kill = gone.child_token();
     let pace = Arc::new(Pace::default());
     let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
-    let stream = OperatorStream::new(stream, kill.clone(), pace.clone());
+    let conduct = Arc::new(Conduct::new(bastion.clock.clone()));
+    let stream = OperatorStream::new(stream, kill.clone(), pace.clone(), conduct.clone());
     let reference = bastion.ids.reference(bastion.clock.now());
     let arriving = Arriving { outer, name, kill: kill.clone(), reference, refused: false };
-    let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
-    let grace = bastion.config.ssh.login_grace;
+    let manners = Manners { pace, conduct: conduct.clone() };
+    let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), manners, arriving);
+    let deadline = Instant::now() + bastion.config.ssh.login_grace;
     let handle = handler.handle.clone();
-    if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
+    if let Ok(Ok(running)) = timeout_at(deadline, server::run_stream(config, stream, handler)).await {
         let _ = handle.set(running.handle());
+        let handle = running.handle();
         tokio::pin!(running);
         tokio::select! {
-            () = super::listener::overdue(grace, &logged_in) => kill.cancel(),
+            () = overdue(deadline, &logged_in) => kill.cancel(),
+            () = stuck(handle, &logged_in, &conduct) => {
+                conduct.end(Dropped::Stalled);
+                kill.cancel();
+            }
             _ = &mut running => {}
         }
     }

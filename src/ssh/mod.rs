@@ -1,13 +1,19 @@
 //! The operators' door: accepts connections and turns what russh calls back into the phases of a connection.
 //! Never decides anything by itself and never knows the web.
 
+mod admission;
 mod algorithms;
 mod answering;
 mod asking;
 mod brief;
 mod channels;
+mod clear;
+mod conduct;
+mod counts;
+mod descriptors;
 mod device_errand;
 mod door;
+mod ending;
 mod flow;
 mod handler;
 mod inlet;
@@ -15,11 +21,16 @@ mod inner;
 mod listener;
 mod outlet;
 mod overheard;
+mod places;
+mod proxy;
 mod remediation;
+mod stalled;
 mod stepping;
 mod stream;
 mod tap;
+mod visit;
 mod words;
 
+pub use descriptors::raise_limit;
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;
