@@ -7,6 +7,8 @@
     reason = "a scene that cannot be set fails its test"
 )]
 
+mod tamper;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
