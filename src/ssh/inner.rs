@@ -23,6 +23,7 @@ use super::listener::{ServeError, protocol};
 use super::stream::OperatorStream;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
+use crate::clock::Watch;
 use crate::connection;
 use crate::live::{Connection, Cutter, Route};
 
@@ -111,16 +112,16 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
 /// The settings with a certificate for each name that was asked for lately.
 #[derive(Default)]
 pub(super) struct Names {
-    made: Mutex<HashMap<TargetName, (Duration, Arc<Config>)>>,
+    made: Mutex<HashMap<TargetName, (Watch, Arc<Config>)>>,
 }
 
 impl Names {
     /// The settings for `name`.
     pub(super) fn config(&self, bastion: &Bastion, name: &TargetName) -> Result<Arc<Config>, ServeError> {
-        let now = bastion.clock.monotonic();
+        let clock = bastion.clock.as_ref();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, config)) = made.get(name)
-            && now.saturating_sub(*at) < KEPT
+            && at.steady(clock).is_some_and(|age| age < KEPT)
         {
             return Ok(config.clone());
         }
@@ -128,7 +129,7 @@ impl Names {
             made.clear();
         }
         let config = Arc::new(protocol(bastion, &[name.to_string()], CERTIFIED)?);
-        made.insert(name.clone(), (now, config.clone()));
+        made.insert(name.clone(), (Watch::begin(clock), config.clone()));
         Ok(config)
     }
 }

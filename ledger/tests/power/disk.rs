@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::trace::{Call, Step};
@@ -227,11 +229,11 @@ impl Disk {
             }
             let place = to.join(path.strip_prefix(&self.root).unwrap());
             match node {
-                Node::Folder => fs::create_dir(place).unwrap(),
+                Node::Folder => fs::DirBuilder::new().mode(0o700).create(place).unwrap(),
                 Node::File(_) if path.to_string_lossy().ends_with("-shm") => {}
                 Node::File(file) => {
                     let own = cut.file.filter(|(number, _)| number == file).map(|(_, keep)| keep);
-                    fs::write(place, self.files[*file].left(own.unwrap_or(cut.others))).unwrap();
+                    write(&place, &self.files[*file].left(own.unwrap_or(cut.others)));
                 }
             }
         }
@@ -259,6 +261,14 @@ impl File {
         }
         bytes
     }
+}
+
+/// A file that is its owner's only; zeros at its end take no room.
+fn write(path: &Path, bytes: &[u8]) {
+    let full = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(&bytes[..full]).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
 }
 
 fn apply(to: &mut Vec<u8>, change: &Change, most: usize) {

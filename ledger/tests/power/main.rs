@@ -103,7 +103,7 @@ fn life(scene: &Path, trace: &Path) -> Vec<Step> {
     let program = own.ancestors().nth(2).unwrap().join("examples/life");
     assert!(program.exists(), "{} is missing: run cargo build --workspace --examples", program.display());
     let mut strace = Command::new("strace");
-    strace.args(trace::OPTIONS).arg("-o").arg(trace).arg(program).arg(scene);
+    strace.arg("-f").args(trace::OPTIONS).arg("-o").arg(trace).arg(program).arg(scene);
     let output = strace.output().expect("strace is installed: integration-tests/run installs it");
     assert!(output.status.success(), "{output:?}");
     let steps = trace::read(&fs::read_to_string(trace).unwrap(), scene);

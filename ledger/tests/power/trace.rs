@@ -5,13 +5,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// What to ask `strace` for: every call that changes a file or makes it last, whole, with paths.
-pub(crate) const OPTIONS: [&str; 7] = [
-    "-f",
+/// What to ask `strace -f` for: every call that changes a file or makes it last, whole, with paths.
+pub(crate) const OPTIONS: [&str; 5] = [
     "-y",
     "-xx",
     "-s4000000",
-    "--seccomp-bpf",
     "-e",
     "trace=write,pwrite64,fsync,fdatasync,openat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate,fallocate",
 ];
