@@ -1,12 +1,11 @@
-//! Room that is kept for the log's last words: a file of a fixed size that is given up when the disk is full.
+//! Room that is kept for the log's last words: a file that is empty, takes up disk, and is given up when the disk is full.
 //!
 //! Never stands between the log and its work: where there is no room for it the log goes on without, and [`has_reserve`] says so.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -19,7 +18,9 @@ const FREE: u64 = 2 * SIZE;
 
 /// Whether the log in `dir` has its reserve. Without one the disk is full, or nearly: nothing new should begin.
 pub fn has_reserve(dir: &Path) -> bool {
-    std::fs::metadata(path(dir)).is_ok_and(|reserve| reserve.is_file() && reserve.len() == SIZE)
+    // Blocks are of 512 bytes, whatever the disk's are.
+    let taken = |file: &Metadata| file.len().max(file.blocks().saturating_mul(512));
+    std::fs::metadata(path(dir)).is_ok_and(|reserve| reserve.is_file() && taken(&reserve) >= SIZE)
 }
 
 fn path(dir: &Path) -> PathBuf {
@@ -29,31 +30,26 @@ fn path(dir: &Path) -> PathBuf {
 /// The reserve of one open log.
 pub(super) struct Reserve {
     dir: PathBuf,
-    whole: AtomicBool,
 }
 
 impl Reserve {
     /// Takes the reserve of the log in `dir`, and makes it where there is room.
     pub(super) fn take(dir: &Path) -> Self {
-        let reserve = Self { dir: dir.to_owned(), whole: has_reserve(dir).into() };
+        let reserve = Self { dir: dir.to_owned() };
         reserve.keep();
         reserve
     }
 
-    /// Makes it again once there is room.
+    /// Makes it again once there is room, whoever took it away.
     pub(super) fn keep(&self) {
-        if self.whole.load(Ordering::Relaxed) || !self.has_room() {
-            return;
-        }
-        match self.make() {
-            Ok(()) => self.whole.store(true, Ordering::Relaxed),
-            Err(_) => drop(std::fs::remove_file(path(&self.dir))),
+        if !has_reserve(&self.dir) && self.has_room() && self.make().is_err() {
+            let _ = std::fs::remove_file(path(&self.dir));
         }
     }
 
     /// Gives it up; false when there was none left.
     pub(super) fn give_up(&self) -> bool {
-        self.whole.swap(false, Ordering::Relaxed) && std::fs::remove_file(path(&self.dir)).is_ok()
+        std::fs::remove_file(path(&self.dir)).is_ok()
     }
 
     fn has_room(&self) -> bool {
@@ -63,14 +59,15 @@ impl Reserve {
     fn make(&self) -> io::Result<()> {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path(&self.dir))?;
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SIZE) {
-            Err(Errno::OPNOTSUPP) => fill(&mut file),
-            made => Ok(made?),
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, SIZE) {
+            Ok(()) if has_reserve(&self.dir) => Ok(()),
+            Ok(()) | Err(Errno::OPNOTSUPP) => fill(&mut file),
+            Err(why) => Err(why.into()),
         }
     }
 }
 
-/// For file systems that reserve nothing by a call.
+/// For file systems that reserve nothing by a call, or do not tell.
 fn fill(file: &mut File) -> io::Result<()> {
     io::copy(&mut io::repeat(0).take(SIZE), file)?;
     file.sync_data()

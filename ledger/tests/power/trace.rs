@@ -104,6 +104,8 @@ fn call(line: &str, root: &Path) -> Option<Call> {
             (create || truncate).then_some(Call::Open { path, create, truncate })
         }
         "ftruncate" => Some(Call::Length { path: of_fd(fields[0])?, length: number(fields[1]) }),
+        // Takes blocks, and changes neither the length nor a byte.
+        "fallocate" if fields[1].contains("KEEP_SIZE") => None,
         "fallocate" => {
             Some(Call::Reserve { path: of_fd(fields[0])?, length: number(fields[2]) + number(fields[3]) })
         }
