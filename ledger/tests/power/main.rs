@@ -6,15 +6,16 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a scene that cannot be set fails its test"
+    clippy::print_stdout,
+    reason = "a scene that cannot be set fails its test, and a test tells its figures"
 )]
 
+mod chance;
 mod disk;
 mod trace;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +24,8 @@ use bartizan_ledger::log::{Event, Filter, Log, Reader, Sign, VerifierKey, verify
 use bartizan_ledger::recording::{State, file_name, recover_with_key};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use disk::{Cut, Disk};
+use chance::Chance;
+use disk::Disk;
 use trace::{Call, Step};
 
 const KEY: [u8; 32] = [7; 32];
@@ -61,7 +63,9 @@ fn cut(most: usize) {
     }
     cuts.extend(at.cuts());
     let all = cuts.len();
-    let seed = choose(&mut cuts, most);
+    let mut chance = Chance::new();
+    let seed = chance.seed;
+    chance.sample(&mut cuts, most);
     cuts.sort_by_key(|cut| cut.after);
 
     let (mut at, mut promised, mut found) = (before, Promised::default(), Found::default());
@@ -83,20 +87,6 @@ fn cut(most: usize) {
     assert!(found.torn > 0 && found.ignored > 0 && found.recovered > 0, "the cuts cut nothing: {found:?}");
 }
 
-/// Keeps `most` of `cuts`, by a seed that is told; `BARTIZAN_SEED` gives another.
-fn choose(cuts: &mut Vec<Cut>, most: usize) -> u64 {
-    let chance = || std::hash::RandomState::new().build_hasher().finish();
-    let seed = std::env::var("BARTIZAN_SEED").ok().map_or_else(chance, |seed| seed.parse().unwrap());
-    let mut state = seed;
-    for kept in 0..most.min(cuts.len()) {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let other = kept + (state >> 33) as usize % (cuts.len() - kept);
-        cuts.swap(kept, other);
-    }
-    cuts.truncate(most);
-    seed
-}
-
 /// Runs the example `life` under `strace` and reads what it did.
 fn life(scene: &Path, trace: &Path) -> Vec<Step> {
     let own = std::env::current_exe().unwrap();
@@ -104,7 +94,7 @@ fn life(scene: &Path, trace: &Path) -> Vec<Step> {
     assert!(program.exists(), "{} is missing: run cargo build --workspace --examples", program.display());
     let mut strace = Command::new("strace");
     strace.arg("-f").args(trace::OPTIONS).arg("-o").arg(trace).arg(program).arg(scene);
-    let output = strace.output().expect("strace is installed: integration-tests/run installs it");
+    let output = strace.output().unwrap_or_else(|why| panic!("{why}: integration-tests/run installs strace"));
     assert!(output.status.success(), "{output:?}");
     let steps = trace::read(&fs::read_to_string(trace).unwrap(), scene);
     let said: Vec<&Step> = steps.iter().filter(|step| matches!(step.call, Call::Said(_))).collect();

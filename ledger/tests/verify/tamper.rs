@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::chance::Chance;
 use super::{begin, evidence, json, note, open, recording, run};
 
 const KINDS: [&str; 9] =
@@ -35,9 +35,11 @@ fn tampered(times: usize) {
     fs::copy(dir.join("log/checkpoint"), &kept).unwrap();
     let whole = files(&dir);
     let mut chance = Chance::new();
+    let mut kinds = KINDS.to_vec();
+    chance.sample(&mut kinds, KINDS.len());
     let (mut counts, mut placed) = (BTreeMap::<&str, u32>::new(), 0);
     for number in 0..times {
-        let kind = KINDS[number % KINDS.len()];
+        let kind = kinds[number % kinds.len()];
         put(&dir, if kind == "roll back" { &earlier } else { &whole });
         let touched = tamper(kind, &dir, &mut chance);
         let told = format!("seed {}, number {number}, {kind}, {touched:?}", chance.seed);
@@ -91,7 +93,7 @@ fn tamper(kind: &str, dir: &Path, chance: &mut Chance) -> Touched {
         return Touched { files: vec![entries], first: u64::MAX };
     }
     let in_parts = [&recordings[0], &recordings[1], &recordings[2], &recordings[3], &entries, &history];
-    let any = chance.of(&in_parts).to_path_buf();
+    let any = in_parts[chance.below(in_parts.len())].clone();
     let before = fs::read(&any).unwrap();
     let parts = parts(&any, &before);
     let join = |parts: &[Range<usize>]| -> Vec<u8> {
@@ -214,28 +216,4 @@ fn put(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
         fs::create_dir(dir.join(name)).unwrap();
     }
     files.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
-}
-
-/// Numbers from a seed that is told; `BARTIZAN_SEED` gives another.
-struct Chance {
-    seed: u64,
-    state: u64,
-}
-
-impl Chance {
-    fn new() -> Self {
-        let chance = || std::hash::RandomState::new().build_hasher().finish();
-        let seed = std::env::var("BARTIZAN_SEED").ok().map_or_else(chance, |seed| seed.parse().unwrap());
-        Self { seed, state: seed }
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % limit
-    }
-
-    fn of<'a>(&mut self, all: &[&'a PathBuf]) -> &'a Path {
-        all[self.below(all.len())]
-    }
 }
