@@ -1,6 +1,7 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod askable;
 mod below;
 mod reach;
 
@@ -19,9 +20,10 @@ use policy::{
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Start};
 use crate::device::{Known, Proven};
-use crate::login::{Authenticated, Invited};
+use crate::login::{Authenticated, Invited, Reason};
 use crate::store::{BundleFile, Store, StoreError};
 
+pub use askable::{askable, askable_anywhere};
 pub use below::Below;
 use below::{lacking_level, warnings};
 pub use reach::{Reach, Reached, reach};
@@ -146,6 +148,7 @@ pub struct Wanted {
     authenticated: Arc<Authenticated>,
     target: Option<TargetName>,
     account: Option<AccountName>,
+    reason: Option<Reason>,
     asked: Asked,
 }
 
@@ -153,6 +156,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Permitted {
     authenticated: Arc<Authenticated>,
+    reason: Option<Reason>,
     asked: Asked,
     permit: Permit,
     at: Timestamp,
@@ -177,14 +181,15 @@ pub enum Refused {
 }
 
 impl Wanted {
-    /// What this operator asks for, on this account of this target.
+    /// What this operator asks for, on this account of this target, for this reason.
     pub fn new(
         authenticated: Arc<Authenticated>,
         target: Option<TargetName>,
         account: Option<AccountName>,
+        reason: Option<Reason>,
         asked: Asked,
     ) -> Self {
-        Self { authenticated, target, account, asked }
+        Self { authenticated, target, account, reason, asked }
     }
 
     /// An event of `kind` that names who asked for what.
@@ -200,13 +205,15 @@ impl Wanted {
     }
 }
 
-/// When something was asked for: a running channel is decided again with the ages its proofs had then.
+/// When something was asked for, and why: a running channel is decided again with the ages its proofs had then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// When the channel was asked for.
     pub asked: Timestamp,
     /// When its session began; none when it begins with this channel.
     pub since: Option<Timestamp>,
+    /// The reason that its operator gave.
+    pub reason: Option<&'a Reason>,
 }
 
 /// Asks the policy.
@@ -220,7 +227,8 @@ pub async fn permit(
 ) -> Result<Permitted, (Wanted, Refused)> {
     let Some(target) = wanted.target.clone() else { return Err((wanted, Refused::NoTarget)) };
     let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
-    let moment = Moment { asked: bastion.clock.now(), since };
+    let reason = wanted.reason.clone();
+    let moment = Moment { asked: bastion.clock.now(), since, reason: reason.as_ref() };
     let account = wanted.account.as_ref();
     match judge(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
         Ok((permit, warnings)) => Ok(Permitted {
@@ -229,6 +237,7 @@ pub async fn permit(
             permit,
             at: moment.asked,
             warnings,
+            reason,
         }),
         Err(refused) => Err((wanted, refused)),
     }
@@ -244,7 +253,7 @@ pub async fn decide(
     target: &str,
     account: Option<&AccountName>,
     kind: &ChannelKind,
-    moment: Moment,
+    moment: Moment<'_>,
 ) -> Result<Permit, Refused> {
     judge(bastion, authenticated, target, account, kind, moment).await.map(|(permit, _)| permit)
 }
@@ -256,7 +265,7 @@ async fn judge(
     target: &str,
     account: Option<&AccountName>,
     kind: &ChannelKind,
-    moment: Moment,
+    moment: Moment<'_>,
 ) -> Result<(Permit, Vec<String>), Refused> {
     let bundle = bastion.access.bundle();
     let held = Held::read(bastion, &bundle, authenticated, moment).await?;
@@ -281,6 +290,7 @@ struct Held<'a> {
     factors: Vec<policy::Held>,
     now: Timestamp,
     since: Option<Timestamp>,
+    reason: Option<&'a Reason>,
 }
 
 impl<'a> Held<'a> {
@@ -288,7 +298,7 @@ impl<'a> Held<'a> {
         bastion: &Bastion,
         bundle: &Bundle,
         authenticated: &'a Authenticated,
-        moment: Moment,
+        moment: Moment<'a>,
     ) -> Result<Self, StoreError> {
         let standing =
             Standing::read(bastion, bundle, authenticated.operator(), authenticated.proven()).await?;
@@ -305,7 +315,8 @@ impl<'a> Held<'a> {
             .iter()
             .map(|&(factor, at)| policy::Held { factor, age: age(at) })
             .collect();
-        Ok(Self { authenticated, standing, judged, factors, now, since: moment.since })
+        let Moment { since, reason, .. } = moment;
+        Ok(Self { authenticated, standing, judged, factors, now, since, reason })
     }
 
     fn decide(
@@ -315,7 +326,16 @@ impl<'a> Held<'a> {
         account: Option<&AccountName>,
         kind: &ChannelKind,
     ) -> policy::Decision {
-        let request = Request {
+        policy::decide(bundle, &self.request(target, account, kind))
+    }
+
+    fn request<'b>(
+        &'b self,
+        target: &'b str,
+        account: Option<&'b AccountName>,
+        kind: &'b ChannelKind,
+    ) -> Request<'b> {
+        Request {
             operator: self.authenticated.operator(),
             roles: &self.standing.roles,
             tenant: &self.standing.tenant,
@@ -327,12 +347,11 @@ impl<'a> Held<'a> {
             factors: &self.factors,
             assurance: self.authenticated.assurance(),
             source: self.authenticated.source(),
-            reason: None,
+            reason: self.reason.map(Reason::as_str),
             approvals: 0,
             now: self.now,
             since: self.since,
-        };
-        policy::decide(bundle, &request)
+        }
     }
 }
 
@@ -458,6 +477,11 @@ impl Permitted {
     /// The login it rests on.
     pub fn authenticated(&self) -> &Arc<Authenticated> {
         &self.authenticated
+    }
+
+    /// Why they go there, where a reason was asked for.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
     }
 
     /// An event of `kind` that names who may do what.

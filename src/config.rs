@@ -334,6 +334,8 @@ pub struct Environment {
     pub dir: Option<PathBuf>,
     /// `HOME`, when absolute.
     pub home: Option<PathBuf>,
+    /// `SSH_AUTH_SOCK`, when absolute: the caller's own agent.
+    pub agent: Option<PathBuf>,
     /// `BARTIZAN_LOG`: a filter for the server's own messages.
     pub log: Option<String>,
     /// `NOTIFY_SOCKET`: where systemd waits for `READY=1`.
@@ -350,6 +352,7 @@ impl Environment {
         Self {
             dir: set("BARTIZAN_DIR").map(PathBuf::from),
             home: set("HOME").map(PathBuf::from).filter(|p| p.is_absolute()),
+            agent: set("SSH_AUTH_SOCK").map(PathBuf::from).filter(|p| p.is_absolute()),
             log: set("BARTIZAN_LOG").and_then(|v| v.into_string().ok()),
             notify: set("NOTIFY_SOCKET"),
             here: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),

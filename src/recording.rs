@@ -3,6 +3,7 @@
 
 mod tape;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct Recorded {
     id: RecordingId,
     tape: Arc<Tape>,
     entry: Opened,
+    /// Where the target was reached.
+    address: Option<SocketAddr>,
 }
 
 impl Recordings {
@@ -169,13 +172,16 @@ pub async fn start(
     event.detail.insert("recording".into(), id.as_str().into());
     event.detail.insert("kind".into(), permitted.kind().to_string().into());
     event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
+    if let Some(reason) = permitted.reason() {
+        event.detail.insert("reason".into(), reason.as_str().into());
+    }
     // Both in one fsync: the log knows the recording before anything is dialled.
     let mut started = self::event(bastion, evidence::STARTED, &permitted, &place);
     started.detail = evidence::started(id.as_str());
     let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(started));
     let (entry, _) = (entry?, noted?);
     insert(bastion, &permitted, &place, &id, now.as_millisecond()).await?;
-    Ok(Recorded { permitted, place, id, tape, entry })
+    Ok(Recorded { permitted, place, id, tape, entry, address: None })
 }
 
 fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) -> Event {
@@ -269,6 +275,11 @@ impl Recorded {
         &self.tape
     }
 
+    /// The target was reached at `address`: the entry's end names it.
+    pub fn reached(self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
     /// Seals: the last frame and an fsync, then the entry that makes it sealed, then the row that is found by.
     ///
     /// # Errors
@@ -279,12 +290,13 @@ impl Recorded {
         outcome: Outcome,
         mut detail: Map<String, Value>,
     ) -> Result<(), RecordError> {
-        let Self { permitted, place, id, tape, entry } = self;
+        let Self { permitted, place, id, tape, entry, address } = self;
         let word = match &outcome {
             Outcome::Ok => "ok",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
         };
+        detail.insert("address".into(), address.map(|address| address.to_string()).into());
         detail.extend(tape.totals());
         let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
         let head = sealing

@@ -46,8 +46,8 @@ async fn story(
     ingress: &mut impl Ingress,
 ) -> Result<(), Refusal> {
     let generation = bastion.live.generation();
-    let Route { target, account } = connection.route.clone();
-    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
+    let Route { target, account, reason } = connection.route.clone();
+    let wanted = Wanted::new(connection.authenticated(), target, account, reason, asked);
     let permitted = permit(bastion, connection, wanted).await?;
     let warnings = permitted.warnings().to_vec();
     let (session, place) = connection::session(bastion, connection, &permitted)
@@ -68,7 +68,11 @@ async fn story(
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
-    sealed(bastion, connected.leave().await, ended).await
+    let recorded = match ended {
+        How::Ended(_) => connected.leave().await,
+        How::Cut(_) => connected.cut().await,
+    };
+    sealed(bastion, recorded, ended).await
 }
 
 /// How a channel ended: by itself, or because it was cut.
@@ -93,7 +97,8 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Refused::Below(below) => {
             let told = "this device may not connect there yet";
             let refusal = refusal(bastion, "POSTURE-009", told.into(), below.cause());
-            let device = connection.authenticated.proven().map(device::Proven::known);
+            let authenticated = connection.authenticated();
+            let device = authenticated.proven().map(device::Proven::known);
             let text = device.map(|device| below.text(device, refusal.reference().as_str()));
             refusal.with_text(text)
         }
@@ -117,7 +122,8 @@ async fn settled(
         return Ok(recorded);
     }
     let permitted = recorded.permitted();
-    let moment = Moment { asked: permitted.at(), since: Some(session.since) };
+    let reason = permitted.reason();
+    let moment = Moment { asked: permitted.at(), since: Some(session.since), reason };
     let (target, account) = (permitted.target().as_str(), Some(permitted.account()));
     let again =
         access::decide(bastion, permitted.authenticated(), target, account, permitted.kind(), moment).await;

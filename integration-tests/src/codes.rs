@@ -95,6 +95,11 @@ impl Phone {
         (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
     }
 
+    /// The code of two steps ago.
+    pub fn late(&self) -> String {
+        self.at((now() / STEP - 2) * STEP)
+    }
+
     fn at(&self, time: u64) -> String {
         self.totp().generate(time).to_string()
     }

@@ -2,14 +2,17 @@
 //! It never knows the inside of the bastion: it speaks its command line, its files and SSH.
 
 mod builder;
+mod bytes;
 mod client;
 mod clock;
 mod codes;
 mod laptop;
 mod records;
+mod route;
 mod server;
 mod shared;
 mod small_disk;
+mod sockets;
 mod strace;
 mod target;
 mod terminal;
@@ -20,12 +23,14 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use builder::{ACCOUNT, Builder};
+pub use bytes::{BLOCK, Content, first_line, noise, send, sha256, take, take_after};
 pub use client::Client;
 pub use codes::Phone;
-pub use laptop::{Laptop, forged};
-pub use records::{Sum, sha256};
+pub use laptop::Laptop;
+pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
+pub use sockets::{alive, end, freeze, thaw};
 pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use crate::clock;
+use crate::sockets::connections_at;
 use crate::wait::{DEADLINE, until};
 
 /// A running `bartizan serve`.
@@ -50,6 +51,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Operators' connections that it holds now.
+    pub fn connections(&self) -> usize {
+        connections_at(self.address.port())
     }
 
     /// Its process id.

@@ -1,7 +1,7 @@
 //! One connection that many commands share: OpenSSH's ControlMaster.
 //! It never opens a second connection by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::Client;
@@ -24,6 +24,16 @@ impl Shared {
             socket.exists().then_some(())
         });
         Self { master, socket, host }
+    }
+
+    /// Where commands find it.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The client that holds the connection.
+    pub fn master(&self) -> &Child {
+        &self.master
     }
 
     /// A command on a new channel.

@@ -11,17 +11,17 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use super::answering::{advertised, no_question};
+use super::answering::{advertised, bounded, no_question};
 use super::channels::{Broken, Channels};
-use super::device_enrolment::Enrolment;
+use super::device_errand::Visit;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::inner::{self, Arriving, Jump, Names, Outer};
 use super::listener::Place;
 use super::overheard::Ear;
 use super::remediation::Remediation;
+use super::stepping::Stepping;
 use super::tap::Bound;
 use super::words::{self, Speaker, Talking};
 use crate::bastion::Bastion;
@@ -32,20 +32,18 @@ use crate::{connection, session};
 
 /// Refused forwards of one connection that are logged one by one.
 const FORWARDS_LOGGED: u32 = 16;
-/// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
-const ANSWERS: usize = 2;
-/// Longest answer to a prompt, in bytes.
-const ANSWER: usize = 1024;
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
     Login(Box<Attempt>),
     /// Inside a jump: the login is done, the account has not come yet.
     Arriving(Box<Arriving>),
+    /// The login is done, and more is asked for before it leads to a target.
+    Stepping(Stepping),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
-    /// A machine that is to be enrolled: its token and nothing else.
-    DeviceEnrolment(Enrolment),
+    /// A device without a person: what it came for and nothing else.
+    DeviceAlone(Visit),
     /// `Authenticated`.
     Open(Arc<Connection>),
     /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
@@ -153,7 +151,10 @@ impl Handler {
     }
 
     fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
-        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended) {
+        if matches!(
+            self.phase,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended
+        ) {
             return session.channel_failure(channel);
         }
         let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
@@ -173,8 +174,8 @@ impl Handler {
                 words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
-            Phase::DeviceEnrolment(enrolment) => enrolment.begin(&bastion, asked.start, operator),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {}
+            Phase::DeviceAlone(visit) => visit.begin(&bastion, asked.start, operator),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {}
         }
         Ok(())
     }
@@ -183,8 +184,10 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
+            Phase::DeviceAlone(visit) => visit.has_room(),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {
+                false
+            }
         }
     }
 
@@ -203,8 +206,9 @@ impl Handler {
             Phase::Open(_)
             | Phase::Login(_)
             | Phase::Arriving(_)
+            | Phase::Stepping(_)
             | Phase::Enrolling(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => None,
         }
@@ -231,18 +235,15 @@ impl russh::server::Handler for Handler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
-        Ok(self.bastion.config.ssh.banner.clone())
+        let banner = self.bastion.config.ssh.banner.clone();
+        let Phase::Arriving(arriving) = &self.phase else { return Ok(banner) };
+        let Some(line) = arriving.forewarning(&self.bastion).await else { return Ok(banner) };
+        let banner = banner.map(|banner| format!("{}\n", banner.trim_end())).unwrap_or_default();
+        Ok(Some(format!("{banner}{line}\n")))
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
-        let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
-        let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
-        if let Phase::Open(connection) = &phase {
-            tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
-        }
-        self.phase = phase;
-        self.finished();
-        Ok(Auth::Accept)
+        Ok(self.arrive(user).await)
     }
 
     async fn auth_publickey_offered(
@@ -285,24 +286,23 @@ impl russh::server::Handler for Handler {
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
         self.overheard().await;
-        let attempt = match &mut self.phase {
-            Phase::Login(attempt) => attempt,
-            Phase::Dismissed => return Ok(no_question()),
+        let answers = response.map(bounded);
+        let given: Option<Vec<&[u8]>> =
+            answers.as_ref().map(|answers| answers.iter().map(|answer| answer.as_slice()).collect());
+        let answer = match (&mut self.phase, given) {
+            (Phase::Login(attempt), None) => attempt.prompt(user).await,
+            (Phase::Login(attempt), Some(given)) => attempt.answers(user, &given).await,
+            (Phase::Stepping(_), None) => return Ok(self.ask_more(user).await),
+            (Phase::Stepping(_), Some(given)) => return Ok(self.answer_more(user, &given).await),
+            (Phase::Dismissed, _) => return Ok(no_question()),
             _ => return Ok(Auth::reject()),
-        };
-        let answer = match response {
-            None => attempt.prompt(user).await,
-            Some(response) => {
-                let answers: Vec<Zeroizing<Vec<u8>>> = response
-                    .take(ANSWERS)
-                    .map(|answer| Zeroizing::new(answer.iter().copied().take(ANSWER).collect()))
-                    .collect();
-                let given: Vec<&[u8]> = answers.iter().map(|answer| answer.as_slice()).collect();
-                attempt.answers(user, &given).await
-            }
         };
         let ends = matches!(answer, Answer::Disconnect { .. });
         let done = self.answer(answer).await;
+        if matches!(self.phase, Phase::Stepping(_)) {
+            // In the same exchange: a client may not begin this method a second time.
+            return Ok(self.ask_more(user).await);
+        }
         // After a failure a client may leave without reading why; after no question at all it waits, and reads.
         Ok(if ends { no_question() } else { done })
     }
@@ -477,6 +477,9 @@ impl Drop for Handler {
                 tokio::spawn(connection::leave(bastion, connection));
             }
             Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
+            Phase::Stepping(stepping) => {
+                tokio::spawn(async move { stepping.unfinished(&bastion).await });
+            }
             Phase::Login(mut attempt) => {
                 let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
                 let why = heard.map(|code| attempt.overheard(code));
@@ -489,7 +492,7 @@ impl Drop for Handler {
             }
             Phase::Arriving(_)
             | Phase::Remediation(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => {}
         }

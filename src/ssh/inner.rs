@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use policy::{AccountName, TargetName};
+use policy::TargetName;
 use russh::ChannelWriteHalf;
 use russh::server::{self, Config, Msg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,15 +17,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::Pace;
-use super::handler::{Handler, Phase};
+use super::handler::Handler;
 use super::inlet::{FromInlet, Inlet};
 use super::listener::{ServeError, protocol};
 use super::stream::OperatorStream;
+use crate::access;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
 use crate::clock::Watch;
-use crate::connection;
-use crate::live::{Connection, Cutter, Route};
+use crate::ids::Reference;
+use crate::live::Connection;
+use crate::refusal::Refusal;
 
 /// Names whose certificates are kept; a scan of names makes them anew instead of filling memory.
 const NAMES: usize = 1024;
@@ -43,23 +45,28 @@ pub(super) enum Outer {
 
 /// An inner connection whose user name has not come yet.
 pub(super) struct Arriving {
-    outer: Outer,
-    name: TargetName,
-    kill: CancellationToken,
+    pub(super) outer: Outer,
+    pub(super) name: TargetName,
+    pub(super) kill: CancellationToken,
+    /// Ties what is told in its login to the log.
+    pub(super) reference: Reference,
+    /// A user name that is no account was logged: once a connection is enough.
+    pub(super) refused: bool,
 }
 
 impl Arriving {
-    /// The inner login: the user name is the account. It proves nothing; what is permitted is asked for every channel.
-    pub(super) async fn arrive(&self, bastion: &Arc<Bastion>, user: &str) -> Option<Phase> {
-        let account = AccountName::parse(user).ok()?;
-        match &self.outer {
-            Outer::Remediation(text) => Some(Phase::remediation(text.clone(), self.kill.clone())),
-            Outer::Open(outer) => {
-                let route = Route { target: Some(self.name.clone()), account: Some(account) };
-                let cutter = Cutter::new(self.kill.clone());
-                connection::enter_inner(bastion, outer, route, cutter).await.map(Phase::Open)
-            }
-        }
+    /// Told before anything is asked, for clients that cannot be asked: they leave without another word. Only where every
+    /// account that the operator has a way to asks.
+    pub(super) async fn forewarning(&self, bastion: &Bastion) -> Option<String> {
+        let Outer::Open(outer) = &self.outer else { return None };
+        let lacking = access::askable_anywhere(bastion, &outer.authenticated(), &self.name).await.ok()?;
+        let told = format!(
+            "{} asks for {}; a client that cannot be asked (BatchMode) is not let in",
+            self.name,
+            lacking.as_str()
+        );
+        let refusal = Refusal::new("ACCESS-005", told, "", self.reference.clone());
+        lacking.anything().then(|| refusal.line())
     }
 }
 
@@ -92,10 +99,13 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let pace = Arc::new(Pace::default());
     let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
     let stream = OperatorStream::new(stream, kill.clone(), pace.clone());
-    let arriving = Arriving { outer, name, kill: kill.clone() };
+    let reference = bastion.ids.reference(bastion.clock.now());
+    let arriving = Arriving { outer, name, kill: kill.clone(), reference, refused: false };
     let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
     let grace = bastion.config.ssh.login_grace;
+    let handle = handler.handle.clone();
     if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
+        let _ = handle.set(running.handle());
         tokio::pin!(running);
         tokio::select! {
             () = super::listener::overdue(grace, &logged_in) => kill.cancel(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use russh::server::{self, Config};
 use russh::{Limits, MethodKind, MethodSet, SshId};
+use rustix::net::sockopt;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -40,6 +41,10 @@ const CERTIFIED: u64 = 12 * 3600;
 const RENEWED: Duration = Duration::from_secs(3600);
 /// How far a client's clock may be behind ours, in seconds.
 const CLOCKS_APART: u64 = 300;
+/// How long the other end may be silent before the system asks whether it is there, how long each answer may take, and how often
+/// it asks.
+const SILENCE: Duration = Duration::from_secs(30);
+const QUESTIONS: u32 = 4;
 /// Bytes after which a client must have asked for new keys: RFC 4344 section 3.2 with a wide margin.
 const NEVER: usize = 1 << 60;
 
@@ -83,7 +88,7 @@ pub struct Stop {
 pub async fn serve(
     bastion: Arc<Bastion>,
     stop: Stop,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
@@ -93,7 +98,7 @@ pub async fn serve(
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     announce(&bastion, &bound)?;
-    ready(&bound);
+    ready(&bound).await;
     let door = Arc::new(Door::new(bastion.clone()));
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
@@ -169,8 +174,8 @@ pub(super) fn protocol(bastion: &Bastion, names: &[String], certified: u64) -> R
             rekey_time_limit: Duration::from_secs(365 * 86_400),
         },
         inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_secs(30)),
-        keepalive_max: 4,
+        // russh would ask during the login too, and OpenSSH ends a login in which it is asked anything: see `watched`.
+        keepalive_interval: None,
         nodelay: true,
         ..Config::default()
     })
@@ -203,9 +208,17 @@ async fn accept(
     }
 }
 
+/// Has the system find out when the other end is gone: within two and a half minutes of silence.
+fn watched(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, SILENCE)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
+}
+
 /// One connection from its first byte to its last.
 async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config: Arc<Config>, place: Place) {
-    if stream.set_nodelay(true).is_err() {
+    if stream.set_nodelay(true).and_then(|()| watched(&stream)).is_err() {
         return;
     }
     let grace = door.bastion().config.ssh.login_grace;

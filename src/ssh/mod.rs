@@ -4,8 +4,9 @@
 mod algorithms;
 mod answering;
 mod asking;
+mod brief;
 mod channels;
-mod device_enrolment;
+mod device_errand;
 mod door;
 mod flow;
 mod handler;
@@ -15,6 +16,7 @@ mod listener;
 mod outlet;
 mod overheard;
 mod remediation;
+mod stepping;
 mod stream;
 mod tap;
 mod words;

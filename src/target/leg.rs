@@ -44,6 +44,15 @@ impl Leg {
     ) -> Self {
         Self { from: FromLeg { early, half, gate: gate.clone() }, to: ToLeg { half: write, gate } }
     }
+
+    /// Tells the program that its line is cut, as a lost terminal does: one that neither reads nor writes would not notice
+    /// the end of the connection. The socket is then reset, not closed.
+    pub(super) async fn hang_up(self) {
+        let Self { from, to } = self;
+        to.gate.reset();
+        drop(from);
+        let _ = to.half.signal(Sig::HUP).await;
+    }
 }
 
 impl Egress for Leg {
@@ -55,10 +64,10 @@ impl Egress for Leg {
     }
 }
 
-impl Drop for Leg {
+impl Drop for FromLeg {
     fn drop(&mut self) {
         // A closed gate would leave the connection's loop waiting for input that nobody will take.
-        self.to.gate.open();
+        self.gate.open();
     }
 }
 

@@ -7,6 +7,7 @@ mod dial;
 mod gate;
 mod hostkey;
 mod leg;
+mod line;
 mod login;
 mod places;
 mod request;
@@ -28,6 +29,7 @@ use crate::recording::Recorded;
 
 use gate::{Gate, Gated};
 use hostkey::KnownHost;
+use line::Line;
 use login::{Purpose, Visitor};
 use request::Asking;
 
@@ -41,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const READ_AHEAD: usize = 64 << 10;
 /// How long a target may take to hear that we leave.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// The same when a session is cut: both legs are gone within a second, so little is left for manners.
+const CUT: Duration = Duration::from_millis(100);
 
 /// Why a target was not reached. What the operator is told says no more than they could see by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +149,6 @@ pub struct Connected {
     recorded: Recorded,
     leg: Leg,
     connection: Handle<Visitor>,
-    address: SocketAddr,
     /// Closes the socket when the connection is left.
     killer: DropGuard,
 }
@@ -164,20 +167,34 @@ impl Connected {
         (&self.recorded, &mut self.leg)
     }
 
-    /// The address the target was pinned to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Takes leave of the target and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, leg, connection, killer, .. } = self;
+        let Self { recorded, leg, connection, killer } = self;
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
-        let goodbye = connection.disconnect(russh::Disconnect::ByApplication, "", "");
-        let _ = timeout(GOODBYE, goodbye).await;
+        let _ = timeout(GOODBYE, goodbye(connection)).await;
         drop(killer);
         recorded
+    }
+
+    /// Ends the program and the connection, and gives the recording back. Nothing of what the target has yet to say or to
+    /// take is waited for: the socket is reset, so that the target learns of it at once.
+    pub async fn cut(self) -> Recorded {
+        let Self { recorded, leg, connection, killer } = self;
+        let _ = timeout(CUT, async {
+            leg.hang_up().await;
+            goodbye(connection).await;
+        })
+        .await;
+        drop(killer);
+        recorded
+    }
+}
+
+/// Says goodbye; returns when it is said and the connection is closed.
+async fn goodbye(connection: Handle<Visitor>) {
+    if connection.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
+        let _ = connection.await;
     }
 }
 
@@ -202,7 +219,9 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         reached = reach(bastion, &recorded, kill) => reached,
     };
     match reached {
-        Ok((leg, connection, address)) => Ok(Connected { recorded, leg, connection, address, killer }),
+        Ok((leg, connection, address)) => {
+            Ok(Connected { recorded: recorded.reached(address), leg, connection, killer })
+        }
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -239,7 +258,8 @@ async fn reach(
     let stranger = Arc::new(OnceLock::new());
     let config = Arc::new(algorithms::config(&known));
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate.clone(), kill);
+    let stream = BufReader::with_capacity(READ_AHEAD, Line::new(stream));
+    let stream = Gated::new(stream, gate.clone(), kill);
     let logging_in = async {
         let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| {
             let why = stranger.get().map_or_else(|| why.to_string(), ToString::to_string);
