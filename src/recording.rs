@@ -4,12 +4,12 @@
 mod tape;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ledger::evidence;
-use ledger::log::Event;
+use ledger::log::{Event, has_reserve};
 use ledger::recording::{Header, Writer};
 use policy::DeviceName;
 use serde_json::{Map, Value};
@@ -44,6 +44,9 @@ pub enum RecordError {
     /// No row.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What room there is belongs to the log's last words.
+    #[error("the disk under {} is full, or nearly: the log has no reserve; free some room", .0.display())]
+    Full(PathBuf),
 }
 
 /// All recordings being written: syncs them together and commits how far they have come.
@@ -78,7 +81,10 @@ impl Recordings {
     pub fn start(dir: PathBuf, flush: Duration, audit: Audit) -> std::io::Result<Self> {
         let running: Arc<Mutex<Vec<Weak<Tape>>>> = Arc::default();
         let synced = running.clone();
-        std::thread::Builder::new().name("recordings".into()).spawn(move || sync_all(&synced, flush))?;
+        let log = audit.log_dir().to_owned();
+        std::thread::Builder::new()
+            .name("recordings".into())
+            .spawn(move || sync_all(&synced, flush, &log))?;
         tokio::spawn(commit_all(Arc::downgrade(&running), audit));
         Ok(Self { dir, running })
     }
@@ -99,13 +105,19 @@ fn alive(running: &Mutex<Vec<Weak<Tape>>>) -> Vec<Arc<Tape>> {
     running.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel.
-fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration) {
+/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
+/// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
+fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration, log: &Path) {
     // Ends when the `Recordings` is gone: then this is the only owner left.
     while Arc::strong_count(running) > 1 {
         std::thread::sleep(flush);
-        for tape in alive(running) {
+        let tapes = alive(running);
+        let full = !tapes.is_empty() && !has_reserve(log);
+        for tape in tapes {
             tape.sync();
+            if full {
+                tape.give_up();
+            }
         }
     }
 }
@@ -141,6 +153,10 @@ pub async fn start(
     permitted: Permitted,
     place: Place,
 ) -> Result<Recorded, RecordError> {
+    let log = bastion.audit.log_dir();
+    if !has_reserve(log) {
+        return Err(RecordError::Full(log.to_owned()));
+    }
     let now = bastion.clock.now();
     let id = bastion.ids.recording(now);
     let header = header(bastion, &permitted, &place, &id, now);

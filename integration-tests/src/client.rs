@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::clock;
 use crate::{ACCOUNT, Rig, Route, Shared, Terminal};
 
 /// Who connects, by which route, from which device, with which answer.
@@ -125,6 +126,7 @@ impl<'a> Client<'a> {
         };
         let code = self.answer.clone().unwrap_or_else(ready);
         std::fs::write(&answer, format!("{code}\n")).unwrap();
+        clock::lend_to_client(command, &self.rig.path(""));
         command
             .env_remove("SSH_AUTH_SOCK")
             .env("SSH_ASKPASS", self.askpass())

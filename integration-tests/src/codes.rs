@@ -78,6 +78,11 @@ impl Phone {
         code
     }
 
+    /// The code of a clock that is this many seconds from this machine's.
+    pub fn code_at(&self, seconds: i64) -> String {
+        self.at(now().saturating_add_signed(seconds))
+    }
+
     /// The code that was handed out last.
     pub fn used(&self) -> String {
         self.at(self.hand.lock().unwrap().step * STEP)

@@ -4,13 +4,16 @@
 mod builder;
 mod bytes;
 mod client;
+mod clock;
 mod codes;
 mod laptop;
 mod records;
 mod route;
 mod server;
 mod shared;
+mod small_disk;
 mod sockets;
+mod strace;
 mod target;
 mod terminal;
 mod wait;
@@ -28,11 +31,13 @@ pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
 pub use sockets::{alive, end, freeze, thaw};
+pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;
 pub use wait::{DEADLINE, ended, until};
 
 use builder::Plan;
+use small_disk::SmallDisk;
 
 /// One scene: a running bastion, its targets, and what its operators have in hand. Everything ends when it is dropped.
 pub struct Rig {
@@ -42,6 +47,8 @@ pub struct Rig {
     phones: Vec<Phone>,
     /// For names of files that must not clash.
     count: AtomicU32,
+    /// Unmounted when the scene ends.
+    _disk: Option<SmallDisk>,
     // Dropped last: the others live in it.
     folder: tempfile::TempDir,
 }
@@ -87,7 +94,7 @@ impl Rig {
 
     /// Starts the bastion on the folder as it is, on whatever port is free now.
     pub fn start_server(&mut self) {
-        self.server = Some(Server::start(&self.state(), &self.path("server.log")));
+        self.server = Some(Server::start(&self.state(), self.folder.path()));
     }
 
     /// The target of this name.

@@ -71,6 +71,7 @@ pub(super) async fn run(
     let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
     let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
     let watching = tokio::spawn(upkeep::watch_the_log(bastion.clone()));
+    let clocks = tokio::spawn(upkeep::watch_the_clock(bastion.clone()));
     let notify = environment.notify.clone();
     let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
     let served = ssh::serve(bastion.clone(), stop, async |bound: &[SocketAddr]| {
@@ -83,6 +84,7 @@ pub(super) async fn run(
     let _ = control.await;
     forgetting.abort();
     watching.abort();
+    clocks.abort();
     bastion.audit.note(bastion.audit.event("system.stopped")).await?;
     bastion.audit.stop().await;
     bastion.store.close().await;

@@ -27,6 +27,7 @@ use super::visit::{overdue, stuck};
 use crate::access;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
+use crate::clock::Watch;
 use crate::ids::Reference;
 use crate::live::Connection;
 use crate::refusal::Refusal;
@@ -131,16 +132,16 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
 /// The settings with a certificate for each name that was asked for lately.
 #[derive(Default)]
 pub(super) struct Names {
-    made: Mutex<HashMap<TargetName, (Duration, Arc<Config>)>>,
+    made: Mutex<HashMap<TargetName, (Watch, Arc<Config>)>>,
 }
 
 impl Names {
     /// The settings for `name`.
     pub(super) fn config(&self, bastion: &Bastion, name: &TargetName) -> Result<Arc<Config>, ServeError> {
-        let now = bastion.clock.monotonic();
+        let clock = bastion.clock.as_ref();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, config)) = made.get(name)
-            && now.saturating_sub(*at) < KEPT
+            && at.steady(clock).is_some_and(|age| age < KEPT)
         {
             return Ok(config.clone());
         }
@@ -148,7 +149,7 @@ impl Names {
             made.clear();
         }
         let config = Arc::new(protocol(bastion, &[name.to_string()], CERTIFIED)?);
-        made.insert(name.clone(), (now, config.clone()));
+        made.insert(name.clone(), (Watch::begin(clock), config.clone()));
         Ok(config)
     }
 }

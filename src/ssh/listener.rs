@@ -22,6 +22,7 @@ use super::door::Door;
 use super::flow::WINDOW;
 use super::{algorithms, visit};
 use crate::bastion::Bastion;
+use crate::clock::Watch;
 use crate::live::Cut;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
@@ -119,23 +120,23 @@ fn announce(bastion: &Bastion, bound: &[SocketAddr]) -> Result<(), ServeError> {
     std::fs::write(&path, text).map_err(|why| ServeError::Listening { path: path.display().to_string(), why })
 }
 
-/// russh's settings, made anew before the host certificates in them are too old.
+/// russh's settings, made anew before the host certificates in them are too old, and when the clock jumped.
 struct Settings {
-    current: Mutex<(Duration, Arc<Config>)>,
+    current: Mutex<(Watch, Arc<Config>)>,
 }
 
 impl Settings {
     fn new(bastion: &Bastion) -> Result<Self, ServeError> {
         let config = Arc::new(protocol(bastion, &bastion.config.ssh.names, CERTIFIED)?);
-        Ok(Self { current: Mutex::new((bastion.clock.monotonic(), config)) })
+        Ok(Self { current: Mutex::new((Watch::begin(bastion.clock.as_ref()), config)) })
     }
 
     fn current(&self, bastion: &Bastion) -> Arc<Config> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = bastion.clock.monotonic();
-        if now.saturating_sub(current.0) > RENEWED {
+        let clock = bastion.clock.as_ref();
+        if current.0.steady(clock).is_none_or(|age| age > RENEWED) {
             match protocol(bastion, &bastion.config.ssh.names, CERTIFIED) {
-                Ok(config) => *current = (now, Arc::new(config)),
+                Ok(config) => *current = (Watch::begin(clock), Arc::new(config)),
                 Err(why) => tracing::error!(%why, "the host certificates were not renewed"),
             }
         }
