@@ -10,8 +10,10 @@ use serde_json::Map;
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
+use crate::ids::Reference;
 use crate::live::{Connection, Cut, Cutter, Guest, Route, Session};
 use crate::login::{Attempt, Authenticated, Invited};
+use crate::meters;
 use crate::recording::Place;
 use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
@@ -29,12 +31,13 @@ pub enum SessionError {
 
 /// A login was refused, or goes on with what it has: an entry of `kind` says why.
 pub async fn refused(bastion: &Bastion, attempt: &Attempt, why: &Refusal, kind: &str) {
+    meters::login(Some(why.code()));
     let mut event = bastion.audit.event(kind);
     attempt.describe(&mut event);
     why.describe(&mut event);
     // A refusal stands also when it cannot be logged.
     if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, "a refused login was not logged");
+        tracing::error!(reference = %why.reference(), %failed, "a refused login was not logged");
     }
 }
 
@@ -53,6 +56,7 @@ pub async fn overdue(bastion: &Bastion, peer: SocketAddr) {
     let mut event = bastion.audit.event("auth.login");
     event.detail.insert("peer".into(), peer.to_string().into());
     refusal.describe(&mut event);
+    meters::login(Some(refusal.code()));
     if let Err(failed) = bastion.audit.note(event).await {
         tracing::error!(%failed, "an overdue login was not logged");
     }
@@ -67,6 +71,7 @@ pub async fn enter(
     authenticated: Authenticated,
     peer: SocketAddr,
     cutter: Cutter,
+    reference: Reference,
 ) -> Option<Arc<Connection>> {
     let authenticated = Arc::new(authenticated);
     let mut event = bastion.audit.event("auth.login");
@@ -75,13 +80,15 @@ pub async fn enter(
     event.outcome = Some("ok".into());
     event.detail = authenticated.detail();
     event.detail.insert("peer".into(), peer.to_string().into());
+    event.detail.insert("ref".into(), reference.as_str().into());
     if let Err(why) = bastion.audit.note(event).await {
-        tracing::error!(%why, "a login was refused because it cannot be logged");
+        tracing::error!(%reference, %why, "a login was refused because it cannot be logged");
         return None;
     }
+    meters::login(None);
     let name = authenticated.login_name();
     let route = Route { target: name.target.clone(), account: name.account.clone() };
-    let connection = bastion.live.enter(authenticated, peer, cutter, route);
+    let connection = bastion.live.enter(authenticated, peer, cutter, route, reference);
     if access::may_stay(bastion, &connection.authenticated).await {
         return Some(connection);
     }
@@ -103,6 +110,7 @@ pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -
         tracing::error!(%why, "a login was refused because it cannot be logged");
         return None;
     }
+    meters::login(None);
     let guest = bastion.live.receive(Arc::new(invited), cutter);
     if access::may_enrol(bastion, &guest.invited).await {
         return Some(guest);
@@ -120,7 +128,10 @@ pub async fn enter_inner(
     route: Route,
     cutter: Cutter,
 ) -> Option<Arc<Connection>> {
-    let connection = bastion.live.enter(outer.authenticated.clone(), outer.peer, cutter, route);
+    let connection = {
+        let (login, reference) = (outer.authenticated.clone(), outer.reference.clone());
+        bastion.live.enter(login, outer.peer, cutter, route, reference)
+    };
     if outer.cutter.why().is_none() && access::may_stay(bastion, &connection.authenticated).await {
         return Some(connection);
     }
@@ -130,7 +141,7 @@ pub async fn enter_inner(
 
 /// A forward was asked for, and refused.
 pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: String) {
-    let reference = bastion.ids.reference(bastion.clock.now());
+    let reference = connection.reference.clone();
     let cause = format!("a forward to {to}: no grant permits forwards");
     let refusal = Refusal::new("ACCESS-002", "forwards are not permitted", cause, reference);
     let mut event = bastion.audit.event("access.denied");
@@ -141,7 +152,7 @@ pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: Stri
     event.detail.insert("kind".into(), "forward".into());
     refusal.describe(&mut event);
     if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, "a refused forward was not logged");
+        tracing::error!(reference = %connection.reference, %failed, "a refused forward was not logged");
     }
 }
 
@@ -180,7 +191,9 @@ async fn open(
     let mut event = permitted.event(bastion, "session.session");
     event.session = Some(session.id.to_string());
     event.detail.insert("peer".into(), connection.peer.to_string().into());
+    event.detail.insert("ref".into(), connection.reference.as_str().into());
     let entry = bastion.audit.open(event).await?;
+    meters::session();
     bastion
         .store
         .start_session(&NewSession {
@@ -209,7 +222,7 @@ pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
         Some(cut) => Outcome::Refused { code: cut.code().into(), reason: cut.told().into() },
     };
     if let Err(why) = entry.close(outcome, Map::new()).await {
-        tracing::error!(session = %session.id, %why, "the end of a session was not logged");
+        tracing::error!(reference = %connection.reference, session = %session.id, %why, "the end of a session was not logged");
     }
     let end = SessionEnd {
         ended: bastion.clock.unix_ms(),
@@ -217,6 +230,6 @@ pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
         code: why.map(Cut::code),
     };
     if let Err(why) = bastion.store.end_session(session.id.as_str(), &end).await {
-        tracing::error!(session = %session.id, %why, "the end of a session was not stored");
+        tracing::error!(reference = %connection.reference, session = %session.id, %why, "the end of a session was not stored");
     }
 }

@@ -1,6 +1,8 @@
 //! What is open now: connections, their sessions and channels; lists them, cuts them, and asks the policy again.
 //! Never decides by itself and never waits for an operator: whoever does not read is cut like anyone else.
 
+mod drain;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Moment};
 use crate::audit::Opened;
 use crate::bastion::Bastion;
-use crate::ids::{RecordingId, SessionId};
+use crate::ids::{RecordingId, Reference, SessionId};
 use crate::login::{Authenticated, Invited};
+pub use drain::Drain;
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -118,6 +121,8 @@ pub struct Connection {
     pub cutter: Cutter,
     /// Where its channels go.
     pub route: Route,
+    /// What ties its refusals, its entries in the log and the server's own messages together.
+    pub reference: Reference,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
     /// Channels and inner connections it carries now.
@@ -198,6 +203,7 @@ pub struct Live {
     next: AtomicU64,
     /// Counts the times everything was asked again.
     generation: AtomicU64,
+    drain: Drain,
 }
 
 impl Live {
@@ -208,6 +214,7 @@ impl Live {
         peer: SocketAddr,
         cutter: Cutter,
         route: Route,
+        reference: Reference,
     ) -> Arc<Connection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
@@ -216,11 +223,15 @@ impl Live {
             peer,
             cutter,
             route,
+            reference,
             number,
             session,
             busy: watch::Sender::new(0),
         });
         lock(&self.connections).insert(number, connection.clone());
+        if self.drain.begun() {
+            tokio::spawn(stop_at_rest(connection.clone()));
+        }
         connection
     }
 
@@ -272,6 +283,24 @@ impl Live {
         }
     }
 
+    /// The server is stopping: nothing new begins, what runs is told, and what carries nothing is cut.
+    pub fn stop_within(&self, left: Duration) {
+        self.drain.begin(left);
+        for connection in self.snapshot() {
+            tokio::spawn(stop_at_rest(connection));
+        }
+    }
+
+    /// Whether the server is stopping.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Whether nobody is logged in.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.connections).is_empty() && lock(&self.guests).is_empty()
+    }
+
     /// Asks again, for every connection and channel, whether it still holds; cuts those that do not.
     ///
     /// To be called after anything a decision rests on has changed.
@@ -300,6 +329,14 @@ impl Live {
 
     fn snapshot(&self) -> Vec<Arc<Connection>> {
         lock(&self.connections).values().cloned().collect()
+    }
+}
+
+/// Cuts a connection of a server that is stopping once it carries nothing any more.
+async fn stop_at_rest(connection: Arc<Connection>) {
+    tokio::select! {
+        () = connection.at_rest() => connection.cutter.cut(Cut::Stopping),
+        () = connection.cutter.gone().cancelled() => {}
     }
 }
 

@@ -5,6 +5,7 @@ mod builder;
 mod client;
 mod codes;
 mod laptop;
+mod machine;
 mod records;
 mod server;
 mod shared;
@@ -20,6 +21,7 @@ pub use builder::{ACCOUNT, Builder};
 pub use client::Client;
 pub use codes::Phone;
 pub use laptop::{Laptop, forged};
+pub use machine::{get, number};
 pub use records::{Sum, sha256};
 pub use server::{Server, binary};
 pub use shared::Shared;
@@ -78,6 +80,16 @@ impl Rig {
     /// Ends the bastion politely but at once, and returns how it exited.
     pub fn stop_server(&mut self) -> std::process::ExitStatus {
         self.server.take().expect("the bastion runs").stop()
+    }
+
+    /// Tells the bastion to stop, once, and leaves it to its sessions.
+    pub fn drain_server(&self) {
+        self.server().terminate();
+    }
+
+    /// Waits until the bastion has ended by itself, and returns how it exited.
+    pub fn server_ended(&mut self) -> std::process::ExitStatus {
+        self.server.take().expect("the bastion runs").ended()
     }
 
     /// Starts the bastion on the folder as it is, on whatever port is free now.

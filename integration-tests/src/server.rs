@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use crate::wait::{DEADLINE, until};
+use crate::wait::{DEADLINE, ended, until};
 
 /// A running `bartizan serve`.
 pub struct Server {
@@ -72,6 +72,17 @@ impl Server {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// The one signal that asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        ended("the bastion", &mut self.child, DEADLINE)
     }
 
     pub(crate) fn kill(mut self) {

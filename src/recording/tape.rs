@@ -150,6 +150,16 @@ impl Tape {
         }
     }
 
+    /// Bytes that were handed over and are not on disk yet.
+    pub(super) fn behind(&self) -> u64 {
+        self.syncer.behind()
+    }
+
+    /// Nothing more is taken.
+    pub(super) fn give_up(&self, why: &str) {
+        self.lock().failed.get_or_insert_with(|| Unrecorded::new(why));
+    }
+
     /// How far the recording has come, on disk, when that has changed since it was asked last. Blocks.
     pub(super) fn grown(&self) -> Option<Head> {
         let head = {

@@ -13,6 +13,7 @@ use super::tap::{Bound, Exchange, HostKeys};
 use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::connection;
+use crate::meters;
 
 /// What all connections of the door share.
 pub(super) struct Door {
@@ -51,7 +52,11 @@ impl Door {
     /// A place for a new connection, while there is one.
     pub(super) fn enter(&self) -> Option<Place> {
         let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
+        let place = Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated);
+        if place.is_none() {
+            meters::shed();
+        }
+        place
     }
 }
 
@@ -62,6 +67,7 @@ pub(super) struct Entrance {
     handle: Arc<OnceLock<Handle>>,
     /// Cancelled when the login is finished.
     pub(super) logged_in: CancellationToken,
+    _counted: meters::Connected,
 }
 
 impl Entrance {
@@ -71,7 +77,7 @@ impl Entrance {
         handle: Arc<OnceLock<Handle>>,
         logged_in: CancellationToken,
     ) -> Self {
-        Self { bastion, peer, handle, logged_in }
+        Self { bastion, peer, handle, logged_in, _counted: meters::Connected::new() }
     }
 
     /// Hands over russh's handle, which exists only once the handler is given away.

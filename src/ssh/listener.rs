@@ -30,8 +30,6 @@ use crate::live::Cut;
 const SHORTAGE: Duration = Duration::from_millis(50);
 /// Bytes read from a socket at once: half the system calls of unbuffered reads.
 const READ_AHEAD: usize = 64 << 10;
-/// How long sessions may go on after the order to stop.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long cut sessions have to seal their recordings.
 const SEALING: Duration = Duration::from_secs(10);
 /// How long a host certificate is valid, in seconds, and how often it is made anew.
@@ -53,6 +51,9 @@ pub enum ServeError {
         /// What the system said.
         why: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("a socket that was handed over by LISTEN_FDS cannot be used: {0}")]
+    Inherited(io::Error),
     /// The file that tells the bound addresses cannot be written.
     #[error("cannot write {path}: {why}")]
     Listening {
@@ -69,26 +70,26 @@ pub enum ServeError {
 /// The two orders to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Take no new connections; running sessions have [`DRAIN`] to end.
+    /// Take no new connections; running sessions have `[ssh] drain` to end.
     pub drain: CancellationToken,
     /// End at once.
     pub now: CancellationToken,
 }
 
-/// Binds every address of `[ssh] listen` and serves until it is told to stop, then drains.
+/// Serves on the sockets until it is told to stop, then drains.
 ///
-/// `ready` is called with the bound addresses once all are bound; the same addresses stand, one a line, in the file
+/// `ready` is called with their addresses once they are answered; the same addresses stand, one a line, in the file
 /// `listening` of the directory.
 pub async fn serve(
     bastion: Arc<Bastion>,
+    sockets: Vec<std::net::TcpListener>,
     stop: Stop,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
-    for &address in &bastion.config.ssh.listen {
-        let listener = TcpListener::bind(address).await.map_err(|why| ServeError::Bind { address, why })?;
-        listeners.push(listener);
+    for socket in sockets {
+        listeners.push(TcpListener::from_std(socket).map_err(ServeError::Inherited)?);
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     announce(&bastion, &bound)?;
@@ -217,7 +218,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
     let proof = Proof { bound: door.bound(exchange), ear };
     let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place, proof);
     let deadline = entrance.logged_in.clone();
-    let started = timeout(grace, server::run_stream(config, stream, handler)).await;
+    let stopping = stopping(door.bastion(), &deadline);
+    tokio::pin!(stopping);
+    let started = tokio::select! {
+        started = timeout(grace, server::run_stream(config, stream, handler)) => started,
+        () = &mut stopping => return,
+    };
     let Ok(Ok(running)) = started else { return };
     entrance.give(running.handle());
     tokio::pin!(running);
@@ -225,6 +231,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config
         // Not reset by anything the peer does: only a finished login stops it.
         () = overdue(grace, &deadline) => {
             entrance.overdue().await;
+            kill.cancel();
+            let _ = running.await;
+        }
+        () = stopping => {
             kill.cancel();
             let _ = running.await;
         }
@@ -244,11 +254,20 @@ pub(super) async fn overdue(grace: Duration, logged_in: &CancellationToken) {
     }
 }
 
+/// Returns once the server stops under a login that is not finished: nothing could follow it.
+async fn stopping(bastion: &Bastion, logged_in: &CancellationToken) {
+    bastion.live.drain().ordered().await;
+    if logged_in.is_cancelled() {
+        std::future::pending().await
+    }
+}
+
 async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &CancellationToken) {
     tracker.close();
+    bastion.live.stop_within(bastion.config.ssh.drain);
     tokio::select! {
         () = tracker.wait() => return,
-        () = sleep(DRAIN) => {}
+        () = sleep(bastion.config.ssh.drain) => {}
         () = now.cancelled() => {}
     }
     bastion.live.cut_all(Cut::Stopping);

@@ -15,9 +15,11 @@ mod listener;
 mod outlet;
 mod overheard;
 mod remediation;
+mod sockets;
 mod stream;
 mod tap;
 mod words;
 
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;
+pub use sockets::{bound, inherited};

@@ -13,7 +13,7 @@ use super::checkpoint::{Checkpoint, Sign, VerifierKey};
 use super::entry;
 use super::event::{Event, EventError};
 use super::torn::Torn;
-use crate::durable::{Durable, Syncer, WriteError, sync_dir};
+use crate::durable::{Durable, Syncer, WriteError, is_full, sync_dir};
 use crate::merkle::Tree;
 
 /// How many bytes of entries wait in memory at most before they are written.
@@ -28,6 +28,24 @@ pub enum AppendError {
     /// The log cannot be written any more.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl AppendError {
+    /// As [`WriteError::is_full`].
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write(why) if why.is_full())
+    }
+}
+
+impl CheckpointError {
+    /// As [`WriteError::is_full`]; the newest checkpoint's own file counts too, for it takes its place only when it is whole.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Write(why) => why.is_full(),
+            Self::File { source, .. } => is_full(source),
+            Self::Key => false,
+        }
+    }
 }
 
 /// Why a checkpoint was not made.

@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::init::{self, InitError};
 use super::keyfile::{self, KeyFile, KeyFileError};
-use super::serve::{self, ServeError};
+use super::serve::{self, Doors, Format, ServeError};
 use super::ssh_files::SshFiles;
 use super::terminal;
 use crate::bastion::Bastion;
 use crate::config::{self, Config, ConfigError, Environment};
 use crate::control::lock::{Lock, LockError};
 use crate::control::{Caller, reply::Trouble};
+use crate::sandbox;
 use crate::store::StoreError;
 
 /// The first line of a configuration that quickstart wrote.
@@ -87,7 +88,9 @@ pub(super) async fn quickstart(
     listen: Option<SocketAddr>,
     environment: &Environment,
 ) -> Result<(), QuickstartError> {
-    serve::log_to_stderr(environment.log.as_deref().or(Some("warn")));
+    serve::log_to_stderr(environment.log.as_deref().or(Some("warn")), Format::Text);
+    // No more than that: the shell of the demo target is its caller's own, with all they may do.
+    sandbox::conceal();
     if !dir.join(config::FILE).exists() {
         init::init(dir, &configuration(listen.unwrap_or(LISTEN))).await?;
     }
@@ -96,11 +99,12 @@ pub(super) async fn quickstart(
     let dir = config.dir.clone();
     let lock = Lock::take(&dir)?;
     let ours = std::fs::read_to_string(dir.join(config::FILE)).is_ok_and(|text| text.starts_with(MARK));
+    let doors = Doors::open(&config, Vec::new())?;
     let bastion = serve::open(config).await?;
     let stop = CancellationToken::new();
     let scene = if ours { Some(Scene::set(&bastion, environment, stop.clone()).await?) } else { None };
     let words = |bound: &[SocketAddr]| welcome(scene.as_ref(), &bastion, bound, environment);
-    let served = serve::run(bastion.clone(), environment, words).await;
+    let served = serve::run(bastion.clone(), doors, environment, words).await;
     stop.cancel();
     drop(lock);
     Ok(served?)
