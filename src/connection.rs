@@ -211,10 +211,16 @@ async fn open(
 
 /// The connection is over: its session is closed in the log and in the store.
 pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
-    // Channels seal themselves first: the session's end is the last thing said of it, and until then it can be cut.
+    // Channels seal themselves first: the session's end is the last thing said of it. Until all is said the connection is
+    // listed, so that a server that stops waits for it.
     connection.at_rest().await;
+    if let Some(session) = connection.opened_session() {
+        end(&bastion, &connection, &session).await;
+    }
     bastion.live.leave(&connection);
-    let Some(session) = connection.opened_session() else { return };
+}
+
+async fn end(bastion: &Bastion, connection: &Connection, session: &Session) {
     let why = connection.cutter.why();
     let Some(entry) = session.take_entry().await else { return };
     let outcome = match why {

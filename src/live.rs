@@ -2,24 +2,25 @@
 //! Never decides by itself and never waits for an operator: whoever does not read is cut like anyone else.
 
 mod drain;
+mod session;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{AccountName, ChannelKind, TargetName};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
-use crate::audit::Opened;
 use crate::bastion::Bastion;
-use crate::ids::{RecordingId, Reference, SessionId};
+use crate::ids::{Reference, SessionId};
 use crate::login::{Authenticated, Invited};
 pub use drain::Drain;
+pub use session::{Open, Session};
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -148,32 +149,6 @@ pub struct Route {
     pub account: Option<AccountName>,
 }
 
-/// A connection's span to one account of one target.
-#[derive(Debug)]
-pub struct Session {
-    /// Its name everywhere.
-    pub id: SessionId,
-    /// The target.
-    pub target: TargetName,
-    /// The login name on it.
-    pub account: AccountName,
-    /// When the first permit was given.
-    pub since: Timestamp,
-    channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
-    /// Channels ever begun.
-    begun: AtomicU32,
-    /// The session's entry in the log.
-    entry: tokio::sync::Mutex<Entry>,
-}
-
-/// The session's entry in the log.
-#[derive(Debug)]
-enum Entry {
-    NotYet,
-    Open(Box<Opened>),
-    Closed,
-}
-
 /// One line of `session list --live`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveSession {
@@ -204,6 +179,8 @@ pub struct Live {
     /// Counts the times everything was asked again.
     generation: AtomicU64,
     drain: Drain,
+    /// Told whenever somebody has left.
+    left: Notify,
 }
 
 impl Live {
@@ -246,11 +223,13 @@ impl Live {
     /// The guest's connection is over.
     pub fn dismiss(&self, guest: &Guest) {
         lock(&self.guests).remove(&guest.number);
+        self.left.notify_waiters();
     }
 
     /// The connection is over.
     pub fn leave(&self, connection: &Connection) {
         lock(&self.connections).remove(&connection.number);
+        self.left.notify_waiters();
     }
 
     /// The sessions open now, oldest first.
@@ -299,6 +278,20 @@ impl Live {
     /// Whether nobody is logged in.
     pub fn is_empty(&self) -> bool {
         lock(&self.connections).is_empty() && lock(&self.guests).is_empty()
+    }
+
+    /// Returns once nobody is logged in, and all is said of those who were.
+    pub async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // Registered before looking: who leaves in between is not overlooked.
+            left.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Asks again, for every connection and channel, whether it still holds; cuts those that do not.
@@ -351,15 +344,7 @@ impl Connection {
         let mut slot = lock(&self.session);
         let session = slot.get_or_insert_with(|| {
             let (id, since) = open();
-            Arc::new(Session {
-                id,
-                target: target.clone(),
-                account: account.clone(),
-                since,
-                channels: Mutex::default(),
-                begun: AtomicU32::new(0),
-                entry: tokio::sync::Mutex::new(Entry::NotYet),
-            })
+            Arc::new(Session::new(id, target.clone(), account.clone(), since))
         });
         session.clone()
     }
@@ -425,42 +410,6 @@ impl Connection {
     }
 }
 
-impl Session {
-    /// The number of a new channel, from 0.
-    pub fn next_channel(&self) -> u32 {
-        self.begun.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Opens the session's entry in the log, once, before any channel goes on.
-    ///
-    /// # Errors
-    /// What `open` says; the next channel tries again.
-    pub async fn opened<F, E>(&self, open: impl FnOnce() -> F) -> Result<(), E>
-    where
-        F: Future<Output = Result<Opened, E>>,
-    {
-        let mut entry = self.entry.lock().await;
-        if matches!(*entry, Entry::NotYet) {
-            *entry = Entry::Open(Box::new(open().await?));
-        }
-        Ok(())
-    }
-
-    /// The session's entry, to be closed; `None` when there is none any more.
-    pub async fn take_entry(&self) -> Option<Opened> {
-        match std::mem::replace(&mut *self.entry.lock().await, Entry::Closed) {
-            Entry::Open(opened) => Some(*opened),
-            Entry::NotYet | Entry::Closed => None,
-        }
-    }
-
-    /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
-    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
-        lock(&self.channels).insert(recording.clone(), (kind, asked));
-        Open { session: self.clone(), recording }
-    }
-}
-
 /// Something that a connection carries; dropped when it ends.
 #[derive(Debug)]
 pub struct Carried {
@@ -477,19 +426,6 @@ impl Carried {
 impl Drop for Carried {
     fn drop(&mut self) {
         self.connection.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
-    }
-}
-
-/// A channel that is open; dropped when it ends.
-#[derive(Debug)]
-pub struct Open {
-    session: Arc<Session>,
-    recording: RecordingId,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        lock(&self.session.channels).remove(&self.recording);
     }
 }
 

@@ -111,13 +111,18 @@ impl Confined {
         let files = match &self.files {
             Files::Own => "no privileges, no core dumps, no files but its own".to_owned(),
             Files::Partly => {
-                "no privileges, no core dumps, no files but its own as far as this kernel can hold it".to_owned()
+                "no privileges, no core dumps, no files but its own as far as this kernel can hold it"
+                    .to_owned()
             }
             Files::Any(why) => {
                 format!("no privileges, no core dumps; files are kept by their permissions alone: {why}")
             }
         };
-        if self.missing.is_empty() { Ok(files) } else { Err(format!("not held: {}", self.missing.join("; "))) }
+        if self.missing.is_empty() {
+            Ok(files)
+        } else {
+            Err(format!("not held: {}", self.missing.join("; ")))
+        }
     }
 }
 
@@ -138,14 +143,20 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 /// The directory, and the database's folder where that is another.
 fn own_folders(config: &Config) -> Vec<PathBuf> {
     let mut own = vec![config.dir.clone()];
-    own.extend(config.database().parent().filter(|folder| !folder.starts_with(&config.dir)).map(Path::to_owned));
+    own.extend(
+        config.database().parent().filter(|folder| !folder.starts_with(&config.dir)).map(Path::to_owned),
+    );
     own
 }
 
 fn restrict(own: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
     let whole = AccessFs::from_all(RULES);
     let written = whole
-        & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::IoctlDev);
+        & !(AccessFs::Execute
+            | AccessFs::MakeChar
+            | AccessFs::MakeBlock
+            | AccessFs::MakeFifo
+            | AccessFs::IoctlDev);
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // No further port is ever bound: nothing may be made to listen.
     let status = Ruleset::default()
@@ -189,7 +200,11 @@ mod tests {
             std::fs::write(&inside, "ours").expect("own folder");
             std::fs::rename(&inside, inside.with_extension("new")).expect("own folder");
             std::fs::read("/etc/passwd").expect("who is who");
-            for refused in [std::fs::read(&secret).map(drop), std::fs::write(&outside, "x"), std::fs::read("/proc/1/status").map(drop)] {
+            for refused in [
+                std::fs::read(&secret).map(drop),
+                std::fs::write(&outside, "x"),
+                std::fs::read("/proc/1/status").map(drop),
+            ] {
                 assert_eq!(refused.expect_err("outside").kind(), std::io::ErrorKind::PermissionDenied);
             }
             assert!(std::process::Command::new("/bin/true").status().is_err(), "no program is started");

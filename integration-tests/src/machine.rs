@@ -4,8 +4,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::wait::{DEADLINE, until};
 use crate::Rig;
+use crate::wait::{DEADLINE, until};
 
 impl Rig {
     /// Where `[admin] listen` came to listen.

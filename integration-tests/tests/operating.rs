@@ -60,7 +60,8 @@ fn the_numbers_tell_of_a_session_and_name_nobody() {
             && number(&text, "bartizan_channels_total{kind=\"exec\",outcome=\"ok\"}")? == 1.0;
         over.then_some(())
     });
-    let refused = rig.client("ana").answering("000000").option("NumberOfPasswordPrompts 1").ssh("db1", "true");
+    let refused =
+        rig.client("ana").answering("000000").option("NumberOfPasswordPrompts 1").ssh("db1", "true");
     // The code of before still counts on this device, so nothing was asked: a forbidden name is what is refused.
     assert!(refused.status.success());
     assert!(!rig.client("ana").ssh("db9", "true").status.success());
@@ -101,8 +102,7 @@ fn the_machines_door_answers_three_questions_and_no_others() {
         assert_eq!(rig.get(path).0, 404, "{path}");
     }
     // Whoever stays silent or talks nonsense neither holds it up nor ends it.
-    let silent: Vec<_> =
-        (0..40).map(|_| std::net::TcpStream::connect(rig.admin()).unwrap()).collect();
+    let silent: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(rig.admin()).unwrap()).collect();
     let mut rude = std::net::TcpStream::connect(rig.admin()).unwrap();
     let _ = rude.write_all(&[0xff; 64 << 10]);
     drop((silent, rude));
@@ -138,7 +138,10 @@ fn a_stop_tells_who_works_refuses_what_is_new_and_waits() {
     drop(ssh.stdin.take());
     assert!(ended("the first client", &mut ssh, DEADLINE).success());
     let told = rest(ssh.stderr.take().unwrap());
-    assert!(told.contains("bartizan: the bastion is stopping; this session may go on for 60 seconds"), "{told}");
+    assert!(
+        told.contains("bartizan: the bastion is stopping; this session may go on for 60 seconds"),
+        "{told}"
+    );
     drop(beside.stdin.take());
     assert!(ended("the second client", &mut beside, DEADLINE).success());
     // The last one has ended: nothing is waited for, though the shared connection still stands.
@@ -172,9 +175,16 @@ fn who_does_not_end_is_ended_at_the_deadline_and_everything_is_sealed() {
     let outcomes = |word: &str| all.iter().filter(|one| one["outcome"] == word).count();
     assert_eq!((outcomes("ok"), outcomes("refused")), (1, 2), "{all:?}");
     let events = rig.events();
-    assert!(!events.iter().any(|event| event["type"] == "recording.recovered"), "nothing was left to recover");
-    let stopped = events.iter().rposition(|event| event["type"] == "system.stopped").expect("an end in the log");
-    assert!(!events[stopped..].iter().any(|event| event["type"] == "system.log_unsigned"), "the last checkpoint was signed");
+    assert!(
+        !events.iter().any(|event| event["type"] == "recording.recovered"),
+        "nothing was left to recover"
+    );
+    let stopped =
+        events.iter().rposition(|event| event["type"] == "system.stopped").expect("an end in the log");
+    assert!(
+        !events[stopped..].iter().any(|event| event["type"] == "system.log_unsigned"),
+        "the last checkpoint was signed"
+    );
     rig.verify_everything();
 }
 

@@ -89,7 +89,10 @@ pub(super) enum Standing {
     Open(Box<Log>),
     /// Opened again; nothing is taken until the order to resume.
     Mended(Box<Log>),
-    Closed { why: AuditError, mends: bool },
+    Closed {
+        why: AuditError,
+        mends: bool,
+    },
 }
 
 pub(super) struct Writer {
@@ -232,7 +235,8 @@ impl Writer {
 
     /// Gives the log up, for a while when the disk was full, else until the next start.
     fn close(&mut self, why: &str, full: bool) -> AuditError {
-        let why = if full { AuditError::passing(why, &self.dir) } else { AuditError::lasting(why, &self.dir) };
+        let why =
+            if full { AuditError::passing(why, &self.dir) } else { AuditError::lasting(why, &self.dir) };
         self.standing = Standing::Closed { why: why.clone(), mends: full };
         self.told.send_replace(if full { State::Full } else { State::Broken });
         self.next_try = self.clock.monotonic() + RETRY;

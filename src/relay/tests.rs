@@ -142,7 +142,12 @@ fn data(text: &'static str) -> FromTarget {
 }
 
 fn unlimited() -> Limits {
-    Limits { cut: CancellationToken::new(), gone: CancellationToken::new(), idle: None, notice: Notice::none() }
+    Limits {
+        cut: CancellationToken::new(),
+        gone: CancellationToken::new(),
+        idle: None,
+        notice: Notice::none(),
+    }
 }
 
 #[tokio::test]

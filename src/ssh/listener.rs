@@ -262,19 +262,24 @@ async fn stopping(bastion: &Bastion, logged_in: &CancellationToken) {
     }
 }
 
+/// Tells everybody, waits until all have ended and all is sealed and said, and at the end of the time ends what remains.
 async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &CancellationToken) {
     tracker.close();
-    bastion.live.stop_within(bastion.config.ssh.drain);
+    let time = bastion.config.ssh.drain;
+    bastion.live.stop_within(time);
+    let over = async {
+        tracker.wait().await;
+        bastion.live.emptied().await;
+    };
+    tokio::pin!(over);
     tokio::select! {
-        () = tracker.wait() => return,
-        () = sleep(bastion.config.ssh.drain) => {}
+        () = &mut over => return,
+        () = sleep(time) => {}
         () = now.cancelled() => {}
     }
     bastion.live.cut_all(Cut::Stopping);
-    if timeout(SEALING, tracker.wait()).await.is_err() {
-        tracing::warn!(
-            "connections remain after the time to end; their recordings are recovered at the next start"
-        );
+    if timeout(SEALING, over).await.is_err() {
+        tracing::warn!("something remains after the time to end; it is closed at the next start");
     }
 }
 
@@ -322,6 +327,23 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_panics_ends_alone_and_gives_its_place_back() {
+        let (places, tracker) = (Arc::new(Places::default()), TaskTracker::new());
+        let place = Places::take(&places, 1, 1).unwrap();
+        let beside = tracker.spawn(async { 7 });
+        let broken = tracker.spawn(async move {
+            let _place = place;
+            panic!("as a defect would");
+        });
+        assert!(broken.await.unwrap_err().is_panic());
+        assert_eq!(beside.await.unwrap(), 7);
+        assert!(Places::take(&places, 1, 1).is_some());
+        // A stop does not wait for it.
+        tracker.close();
+        tracker.wait().await;
+    }
 
     #[test]
     fn a_place_is_given_back_however_the_connection_ends() {

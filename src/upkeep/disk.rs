@@ -43,8 +43,11 @@ pub async fn watch_the_disk(bastion: Arc<Bastion>) {
 }
 
 fn closed(bastion: &Bastion, state: State) {
-    let remedy =
-        if state == State::Full { "it goes on by itself once there is room" } else { "mend the disk and restart" };
+    let remedy = if state == State::Full {
+        "it goes on by itself once there is room"
+    } else {
+        "mend the disk and restart"
+    };
     tracing::error!(remedy, "the audit log cannot be written: all sessions are cut and no login is taken");
     bastion.live.cut_all(Cut::Unlogged);
 }
@@ -82,7 +85,12 @@ async fn go_on(
     bastion.audit.note(event).await?;
     let super::Closed { recordings, sessions, entries } =
         left.close(bastion, "the log could not be written when this ended").await?;
-    tracing::info!(recordings, sessions, entries, "the audit log is written again; closed what was left open");
+    tracing::info!(
+        recordings,
+        sessions,
+        entries,
+        "the audit log is written again; closed what was left open"
+    );
     Ok(())
 }
 
