@@ -22,8 +22,8 @@ use crate::config::Config;
 /// What the newest rules that are known here can hold; an older kernel holds fewer.
 const RULES: ABI = ABI::V5;
 
-/// Read while names are resolved: where the C library keeps its configuration and its modules, and where a local resolver
-/// writes the file that `/etc/resolv.conf` points at. Folders, because such files are replaced, not rewritten.
+/// Read while names are resolved: where the C library keeps its configuration and its modules, and where a local resolver may
+/// come to write the file that `/etc/resolv.conf` points at. Folders, because such files are replaced, not rewritten.
 const READ: &[&str] = &[
     "/etc",
     "/lib",
@@ -140,13 +140,29 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
-/// The directory, and the database's folder where that is another.
+/// The directory, and what of it lies elsewhere: behind a link, or where `[store] url` says.
 fn own_folders(config: &Config) -> Vec<PathBuf> {
-    let mut own = vec![config.dir.clone()];
-    own.extend(
-        config.database().parent().filter(|folder| !folder.starts_with(&config.dir)).map(Path::to_owned),
-    );
+    let mut own = vec![
+        config.dir.clone(),
+        config.recordings_dir(),
+        config.log_dir(),
+        config.keys_dir(),
+        config.access_dir(),
+    ];
+    let database = config.database();
+    let behind = std::fs::canonicalize(&database).ok();
+    own.extend([Some(&database), behind.as_ref()].into_iter().flatten().filter_map(|file| folder_of(file)));
     own
+}
+
+/// The folder of a file; none for a file at the root, whose folder is everything.
+fn folder_of(file: &Path) -> Option<PathBuf> {
+    file.parent().filter(|folder| folder.parent().is_some()).map(Path::to_owned)
+}
+
+/// The folder of the file that `/etc/resolv.conf` points at, where that is a folder of its own.
+fn resolver_folder() -> Option<PathBuf> {
+    folder_of(&std::fs::canonicalize("/etc/resolv.conf").ok()?)
 }
 
 fn restrict(own: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
@@ -167,6 +183,7 @@ fn restrict(own: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(own, written))?
         .add_rules(path_beneath_rules(READ, read))?
+        .add_rules(path_beneath_rules(resolver_folder(), read))?
         .restrict_self()?;
     Ok(status.ruleset)
 }
@@ -209,6 +226,22 @@ mod tests {
             }
             assert!(std::process::Command::new("/bin/true").status().is_err(), "no program is started");
         });
+    }
+
+    #[test]
+    fn recordings_behind_a_link_are_own_too() {
+        let (own, other) = (tempfile::tempdir().expect("own"), tempfile::tempdir().expect("other"));
+        std::os::unix::fs::symlink(other.path(), own.path().join("recordings")).expect("link");
+        let config = Config::parse(own.path(), "[store]\nurl = \"sqlite:/x.db\"").expect("config");
+        let folders = own_folders(&config);
+        assert!(!folders.contains(&PathBuf::from("/")), "a database at the root opens nothing else");
+        let file = own.path().join("recordings/r");
+        std::thread::spawn(move || {
+            restrict(&folders).expect("rules");
+            std::fs::write(&file, "kept").expect("behind the link");
+        })
+        .join()
+        .expect("held");
     }
 
     #[test]

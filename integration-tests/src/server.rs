@@ -21,7 +21,9 @@ impl Server {
     /// Starts on this folder and waits until it listens.
     pub(crate) fn start(state: &Path, log: &Path) -> Self {
         let listening = state.join("listening");
-        let _ = std::fs::remove_file(&listening);
+        for left in [&listening, &state.join("listening.admin")] {
+            let _ = std::fs::remove_file(left);
+        }
         let log_file = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(binary("bartizan"))
             .arg("--dir")

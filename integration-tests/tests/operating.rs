@@ -80,9 +80,14 @@ fn the_numbers_tell_of_a_session_and_name_nobody() {
     well_formed(&text);
 }
 
-/// Every series has a type, every line is a comment or a number.
+/// Every series has a type, every line is a comment or a number, and the page for operators knows them all.
 fn well_formed(text: &str) {
+    let page = include_str!("../../docs/operating.md");
     let kinds: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    for kind in &kinds {
+        let name = kind.split(' ').next().unwrap();
+        assert!(page.contains(&format!("`{name}`")), "docs/operating.md does not know {name}");
+    }
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').expect("a value");
         assert!(value.parse::<f64>().is_ok(), "{line}");

@@ -45,3 +45,30 @@ impl Drain {
         let _ = self.words.subscribe().wait_for(Option::is_some).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_before_and_who_comes_after_the_order_hear_the_same() {
+        for (left, said) in [
+            (0, "a moment"),
+            (30, "30 seconds"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (3600, "60 minutes"),
+        ] {
+            let drain = Drain::default();
+            let before = drain.words();
+            assert!(!drain.begun() && before.borrow().is_none());
+            drain.begin(Duration::from_secs(left));
+            drain.ordered().await;
+            let line =
+                format!("bartizan: the bastion is stopping; this session may go on for {said} at most");
+            for heard in [before, drain.words()] {
+                assert_eq!(heard.borrow().as_deref(), Some(line.as_str()));
+            }
+        }
+    }
+}
