@@ -82,6 +82,7 @@ pub fn describe() {
         queue(leg).0.set(0.0);
     }
     counter!(CONNECTIONS).absolute(0);
+    gauge!(CONNECTIONS_OPEN).set(0.0);
     counter!(CONNECTIONS_SHED).absolute(0);
     counter!(SESSIONS).absolute(0);
     counter!(PANICS).absolute(0);

@@ -98,7 +98,7 @@ pub struct Ready {
 pub fn read(
     arguments: impl Iterator<Item = OsString>,
     environment: &Environment,
-) -> Result<Result<Ready, u8>, CliError> {
+) -> Result<Result<Ready, u8>, Box<CliError>> {
     let line = match Line::try_parse_from(arguments) {
         Ok(line) => line,
         // Help and version go to standard output with 0, what is wrong to standard error with 2.
@@ -109,7 +109,10 @@ pub fn read(
     };
     let dir = environment.directory(line.dir.as_deref());
     let held = match line.command {
-        Command::Serve { log_format } => Some(Held::take(&dir, environment, log_format)?),
+        Command::Serve { log_format } => {
+            let held = Held::take(&dir, environment, log_format);
+            Some(held.map_err(|why| Box::new(CliError::Serve(why)))?)
+        }
         _ => None,
     };
     Ok(Ok(Ready { line, dir, held }))

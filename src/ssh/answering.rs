@@ -55,8 +55,7 @@ impl Handler {
     async fn open(&mut self, authenticated: Authenticated) -> Auth {
         let Phase::Login(attempt) = &self.phase else { return Auth::reject() };
         let (cutter, reference) = (Cutter::new(self.kill.clone()), attempt.reference().clone());
-        let entered =
-            connection::enter(&self.bastion, authenticated, self.peer, cutter, reference).await;
+        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter, reference).await;
         if let Some(connection) = &entered {
             let limit = self.bastion.config.ssh.idle_timeout;
             tokio::spawn(connection::idle_out(connection.clone(), limit));
