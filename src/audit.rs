@@ -1,30 +1,55 @@
 //! The audit log's one writer: an entry is opened before the work and closed after it, and is on disk when the call returns.
 //! Never drops an event and never answers for one that is not durable; when the log cannot be written, nothing goes on.
 
+mod writer;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ledger::log::{Event, Log, Sign, Torn};
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::clock::Clock;
+use writer::{Standing, Writer};
+
+pub use writer::Progress;
 
 /// Events that may wait for the disk together.
 const WAITING: usize = 1024;
-/// Entries that are written before one fsync.
-const TOGETHER: usize = 256;
 
 /// The log cannot be written.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the audit log cannot be written: {why}; free or mend the disk under {log}, then restart")]
+#[error("the audit log cannot be written: {why}; {remedy} {log}")]
 pub struct AuditError {
     why: String,
+    remedy: &'static str,
     log: String,
+}
+
+/// Whether the log takes events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Open,
+    /// The disk is full: it is tried again until there is room.
+    Full,
+    /// It was opened again and is whole; it takes events once [`Audit::resume`] is called.
+    Mended(Mended),
+    /// It takes nothing until the server is started again.
+    Broken,
+}
+
+/// How the log was found when it was opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mended {
+    /// Entries that no checkpoint vouched for yet.
+    pub unsigned: u64,
+    /// Bytes of a half-written line that were set aside.
+    pub torn: u64,
 }
 
 /// How the work of an opened entry ended.
@@ -55,7 +80,8 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     node: Arc<str>,
     dir: Arc<Path>,
-    broken: CancellationToken,
+    state: watch::Receiver<State>,
+    progress: Arc<Progress>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -71,9 +97,13 @@ pub struct Found {
 }
 
 enum Command {
-    Append { event: Box<Event>, done: Option<oneshot::Sender<Result<u64, AuditError>>> },
+    Append { event: Box<Event>, done: Option<Done> },
+    Resume,
     Stop,
 }
+
+/// Who waits for an event to be on disk.
+type Done = oneshot::Sender<Result<u64, AuditError>>;
 
 impl Audit {
     /// Opens the log in `dir`, recomputes it, and starts its writer. What a crash left half-written was set aside, and is
@@ -84,22 +114,31 @@ impl Audit {
     pub fn start(
         dir: PathBuf,
         node: &str,
-        signer: Box<dyn Sign>,
+        signer: Arc<dyn Sign>,
         clock: Arc<dyn Clock>,
         checkpoint: Duration,
     ) -> Result<(Self, Found), ledger::log::OpenError> {
-        let log = Log::open(&dir, signer)?;
+        let log = Log::open(&dir, Box::new(signer.clone()))?;
         let found = Found { new: log.is_new(), unsigned: log.unsigned_at_open(), torn: log.torn().to_vec() };
         let (to, from) = sync_channel(WAITING);
-        let broken = CancellationToken::new();
-        let where_to = dir.display().to_string();
-        let writer = Writer { log, clock: clock.clone(), checkpoint, dir: where_to, broken: broken.clone() };
+        let (told, state) = watch::channel(State::Open);
+        let progress = Arc::new(Progress::of(&log, clock.as_ref()));
+        let writer = Writer {
+            standing: Standing::Open(Box::new(log)),
+            signer,
+            clock: clock.clone(),
+            checkpoint,
+            dir: dir.clone(),
+            told,
+            progress: progress.clone(),
+            next_try: Duration::ZERO,
+        };
         let thread = std::thread::Builder::new()
             .name("audit".into())
             .spawn(move || writer.run(&from))
             .map_err(|source| ledger::log::OpenError::Io { path: dir.clone(), source })?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok((Self { to, clock, node: node.into(), dir: dir.into(), broken, thread }, found))
+        Ok((Self { to, clock, node: node.into(), dir: dir.into(), state, progress, thread }, found))
     }
 
     /// An event of `kind` now, with nothing else said.
@@ -112,9 +151,22 @@ impl Audit {
         &self.dir
     }
 
-    /// Cancelled once the log could not be written: from then on it is closed until the server is started again.
-    pub fn broken(&self) -> &CancellationToken {
-        &self.broken
+    /// Whether the log takes events, now and from now on.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// How far the log and its checkpoints have come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Takes events again after [`State::Mended`]: to be called once nothing of the time before goes on.
+    ///
+    /// # Errors
+    /// The writer has ended.
+    pub async fn resume(&self) -> Result<(), AuditError> {
+        self.send(Command::Resume).await
     }
 
     /// The node's name in every entry.
@@ -167,7 +219,21 @@ impl Audit {
     }
 
     fn stopped(&self) -> AuditError {
-        AuditError { why: "its writer has ended".into(), log: self.dir.display().to_string() }
+        AuditError::lasting("its writer has ended", &self.dir)
+    }
+}
+
+impl AuditError {
+    /// Nothing but a restart helps.
+    fn lasting(why: impl std::fmt::Display, log: &Path) -> Self {
+        let remedy = "mend the disk, then restart the server on";
+        Self { why: why.to_string(), remedy, log: log.display().to_string() }
+    }
+
+    /// Goes on by itself.
+    fn passing(why: impl std::fmt::Display, log: &Path) -> Self {
+        let remedy = "it goes on by itself once there is room under";
+        Self { why: why.to_string(), remedy, log: log.display().to_string() }
     }
 }
 
@@ -216,91 +282,4 @@ fn closing(audit: &Audit, mut event: Event, seq: u64, outcome: Outcome, detail: 
     event.detail.extend(detail);
     event.detail.insert("opened".into(), seq.into());
     event
-}
-
-struct Writer {
-    log: Log,
-    clock: Arc<dyn Clock>,
-    checkpoint: Duration,
-    dir: String,
-    broken: CancellationToken,
-}
-
-impl Writer {
-    /// Appends what comes, many at a time under one fsync, and signs a checkpoint when the time has come.
-    fn run(mut self, from: &Receiver<Command>) {
-        let mut due = None;
-        loop {
-            let first = match due {
-                None => from.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => {
-                    let left = self.checkpoint.saturating_sub(self.clock.monotonic().saturating_sub(due));
-                    from.recv_timeout(left)
-                }
-            };
-            match first {
-                Ok(Command::Append { event, done }) => {
-                    due.get_or_insert_with(|| self.clock.monotonic());
-                    if !self.together(event, done, from) {
-                        break;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    due = None;
-                    self.sign();
-                }
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if due.is_some_and(|due| self.clock.monotonic().saturating_sub(due) >= self.checkpoint) {
-                due = None;
-                self.sign();
-            }
-        }
-        self.sign();
-    }
-
-    /// One group: append, fsync, answer. `false` when the order to stop was among them.
-    fn together(
-        &mut self,
-        event: Box<Event>,
-        done: Option<oneshot::Sender<Result<u64, AuditError>>>,
-        from: &Receiver<Command>,
-    ) -> bool {
-        let mut waiting = vec![(self.append(&event), done)];
-        let mut go_on = true;
-        while waiting.len() < TOGETHER {
-            match from.try_recv() {
-                Ok(Command::Append { event, done }) => waiting.push((self.append(&event), done)),
-                Ok(Command::Stop) => {
-                    go_on = false;
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let synced = self.log.sync().map_err(|why| self.error(&why));
-        if synced.is_err() {
-            self.broken.cancel();
-        }
-        for (appended, done) in waiting {
-            if let Some(done) = done {
-                let _ = done.send(synced.clone().and(appended));
-            }
-        }
-        go_on
-    }
-
-    fn append(&mut self, event: &Event) -> Result<u64, AuditError> {
-        self.log.append(event).map_err(|why| AuditError { why: why.to_string(), log: self.dir.clone() })
-    }
-
-    fn sign(&mut self) {
-        if let Err(why) = self.log.checkpoint() {
-            tracing::error!(%why, "no checkpoint of the audit log was signed");
-        }
-    }
-
-    fn error(&self, why: &dyn std::fmt::Display) -> AuditError {
-        AuditError { why: why.to_string(), log: self.dir.clone() }
-    }
 }

@@ -94,7 +94,7 @@ impl Bastion {
             make_folder(folder)?;
         }
         let node = node_name();
-        let signer = Box::new(Signer { name: format!("{node}/audit"), keys: keys.clone() });
+        let signer = Arc::new(Signer { name: format!("{node}/audit"), keys: keys.clone() });
         let (audit, found) =
             Audit::start(log.clone(), &node, signer, clock.clone(), config.audit.checkpoint)?;
         if found.new && store.meta(LOG_BEGUN).await?.is_some() {
@@ -105,7 +105,7 @@ impl Bastion {
             audit.note(event).await?;
         }
         let access = Access::load(&store).await?;
-        let recordings = Recordings::start(recordings, config.recording.flush, audit.clone())
+        let recordings = Recordings::start(recordings, config.recording.flush, audit.clone(), clock.clone())
             .map_err(|source| OpenError::System { what: "the recorder's thread".into(), source })?;
         let (ids, live, targets) = (Ids::default(), Live::default(), Places::default());
         Ok(Arc::new(Self { config, clock, ids, keys, store, audit, access, recordings, live, targets }))

@@ -13,7 +13,7 @@ use policy::Network;
 mod values;
 
 use values::{
-    address, banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels,
+    address, banner, checkpoint, drain, flush, host_names, idle_timeout, listen, login_grace, max_channels,
     max_connections, max_unauthenticated, networks, recording_max, store_url,
 };
 
@@ -86,6 +86,9 @@ pub struct Ssh {
     /// How long a terminal may be without input and output.
     #[serde(deserialize_with = "idle_timeout")]
     pub idle_timeout: Duration,
+    /// How long sessions may go on after the order to stop.
+    #[serde(deserialize_with = "drain")]
+    pub drain: Duration,
     /// Shown before the login (RFC 4252 section 5.4).
     #[serde(deserialize_with = "banner")]
     pub banner: Option<String>,
@@ -180,6 +183,8 @@ pub struct Admin {
     /// Address of `/healthz`, `/readyz` and `/metrics`; none by default.
     #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
+    /// Whether `listen` may be an address that other machines reach: whoever reaches it reads it.
+    pub beyond_loopback: bool,
 }
 
 impl Default for Ssh {
@@ -201,6 +206,7 @@ impl Default for Ssh {
                 .collect(),
             proxy_protocol_from: Vec::new(),
             idle_timeout: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
             banner: None,
         }
     }
@@ -318,6 +324,15 @@ impl Config {
                 path: path.clone(),
             }
         })?;
+        let Admin { listen, beyond_loopback } = sections.admin;
+        if let Some(reached) = listen.filter(|address| !address.ip().is_loopback() && !beyond_loopback) {
+            let line = line_of_listen(text);
+            let why = format!(
+                "listen: {reached} is not on loopback, and whoever reaches it reads it; choose a loopback address, or \
+                 write beyond_loopback = true"
+            );
+            return Err(ConfigError::Wrong { path, line, why });
+        }
         let dir = std::path::absolute(dir).map_err(|why| ConfigError::Unreadable { path, why })?;
         let Sections { ssh, store, recording, audit, device, admin } = sections;
         Ok(Self { dir, ssh, store, recording, audit, device, admin })
@@ -414,6 +429,12 @@ fn ours_alone(about: &std::fs::Metadata) -> bool {
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
+}
+
+/// The line of `listen` in `[admin]`.
+fn line_of_listen(text: &str) -> usize {
+    let mut lines = text.lines().zip(1..).skip_while(|(line, _)| line.trim() != "[admin]");
+    lines.find(|(line, _)| line.trim_start().starts_with("listen")).map_or(1, |(_, number)| number)
 }
 
 /// The key whose value stands on a line: written there, or on a line above when the value is a list over several.

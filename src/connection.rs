@@ -12,8 +12,10 @@ use serde_json::Map;
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
+use crate::ids::Reference;
 use crate::live::{Connection, Cut, Cutter, Guest, Route, Session};
 use crate::login::{Attempt, Authenticated, Invited, Reason, Stepped};
+use crate::meters;
 use crate::recording::Place;
 use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
@@ -31,12 +33,13 @@ pub enum SessionError {
 
 /// A login was refused, or goes on with what it has: an entry of `kind` says why.
 pub async fn refused(bastion: &Bastion, attempt: &Attempt, why: &Refusal, kind: &str) {
+    meters::login(Some(why.code()));
     let mut event = bastion.audit.event(kind);
     attempt.describe(&mut event);
     why.describe(&mut event);
     // A refusal stands also when it cannot be logged.
     if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, "a refused login was not logged");
+        tracing::error!(reference = %why.reference(), %failed, "a refused login was not logged");
     }
 }
 
@@ -55,6 +58,7 @@ pub async fn overdue(bastion: &Bastion, peer: SocketAddr) {
     let mut event = bastion.audit.event("auth.login");
     event.detail.insert("peer".into(), peer.to_string().into());
     refusal.describe(&mut event);
+    meters::login(Some(refusal.code()));
     if let Err(failed) = bastion.audit.note(event).await {
         tracing::error!(%failed, "an overdue login was not logged");
     }
@@ -70,6 +74,7 @@ pub async fn enter(
     reason: Option<Reason>,
     peer: SocketAddr,
     cutter: Cutter,
+    reference: Reference,
 ) -> Option<Arc<Connection>> {
     let mut event = bastion.audit.event("auth.login");
     event.operator = Some(authenticated.operator().to_string());
@@ -77,13 +82,15 @@ pub async fn enter(
     event.outcome = Some("ok".into());
     event.detail = authenticated.detail();
     event.detail.insert("peer".into(), peer.to_string().into());
+    event.detail.insert("ref".into(), reference.as_str().into());
     if let Err(why) = bastion.audit.note(event).await {
-        tracing::error!(%why, "a login was refused because it cannot be logged");
+        tracing::error!(%reference, %why, "a login was refused because it cannot be logged");
         return None;
     }
+    meters::login(None);
     let name = authenticated.login_name();
     let route = Route { target: name.target.clone(), account: name.account.clone(), reason };
-    let connection = bastion.live.enter(authenticated.clone(), peer, cutter, route);
+    let connection = bastion.live.enter(authenticated.clone(), peer, cutter, route, reference);
     if access::may_stay(bastion, &authenticated).await {
         return Some(connection);
     }
@@ -105,6 +112,7 @@ pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -
         tracing::error!(%why, "a login was refused because it cannot be logged");
         return None;
     }
+    meters::login(None);
     let guest = bastion.live.receive(Arc::new(invited), cutter);
     if access::may_enrol(bastion, &guest.invited).await {
         return Some(guest);
@@ -124,7 +132,8 @@ pub async fn enter_inner(
     route: Route,
     cutter: Cutter,
 ) -> Option<Arc<Connection>> {
-    let connection = bastion.live.enter(authenticated.clone(), outer.peer, cutter, route);
+    let reference = outer.reference.clone();
+    let connection = bastion.live.enter(authenticated.clone(), outer.peer, cutter, route, reference);
     if outer.cutter.why().is_none() && access::may_stay(bastion, &authenticated).await {
         outer.step_up(authenticated);
         return Some(connection);
@@ -197,10 +206,9 @@ async fn denied(
     let authenticated = connection.authenticated();
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);
-    let reference = bastion.ids.reference(bastion.clock.now());
-    Refusal::new(code, told, cause, reference).describe(&mut event);
+    Refusal::new(code, told, cause, connection.reference.clone()).describe(&mut event);
     if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, code, "a refusal was not logged");
+        tracing::error!(reference = %connection.reference, %failed, code, "a refusal was not logged");
     }
 }
 
@@ -239,10 +247,12 @@ async fn open(
     let mut event = permitted.event(bastion, "session.session");
     event.session = Some(session.id.to_string());
     event.detail.insert("peer".into(), connection.peer.to_string().into());
+    event.detail.insert("ref".into(), connection.reference.as_str().into());
     if let Some(reason) = permitted.reason() {
         event.detail.insert("reason".into(), reason.as_str().into());
     }
     let entry = bastion.audit.open(event).await?;
+    meters::session();
     bastion
         .store
         .start_session(&NewSession {
@@ -261,10 +271,16 @@ async fn open(
 
 /// The connection is over: its session is closed in the log and in the store.
 pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
-    // Channels seal themselves first: the session's end is the last thing said of it, and until then it can be cut.
+    // Channels seal themselves first: the session's end is the last thing said of it. Until all is said the connection is
+    // listed, so that a server that stops waits for it.
     connection.at_rest().await;
+    if let Some(session) = connection.opened_session() {
+        end(&bastion, &connection, &session).await;
+    }
     bastion.live.leave(&connection);
-    let Some(session) = connection.opened_session() else { return };
+}
+
+async fn end(bastion: &Bastion, connection: &Connection, session: &Session) {
     let why = connection.cutter.why();
     let Some(entry) = session.take_entry().await else { return };
     let outcome = match why {
@@ -272,7 +288,7 @@ pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
         Some(cut) => Outcome::Refused { code: cut.code().into(), reason: cut.told().into() },
     };
     if let Err(why) = entry.close(outcome, Map::new()).await {
-        tracing::error!(session = %session.id, %why, "the end of a session was not logged");
+        tracing::error!(reference = %connection.reference, session = %session.id, %why, "the end of a session was not logged");
     }
     let end = SessionEnd {
         ended: bastion.clock.unix_ms(),
@@ -280,6 +296,6 @@ pub async fn leave(bastion: Arc<Bastion>, connection: Arc<Connection>) {
         code: why.map(Cut::code),
     };
     if let Err(why) = bastion.store.end_session(session.id.as_str(), &end).await {
-        tracing::error!(session = %session.id, %why, "the end of a session was not stored");
+        tracing::error!(reference = %connection.reference, session = %session.id, %why, "the end of a session was not stored");
     }
 }

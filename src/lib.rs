@@ -7,9 +7,12 @@ pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod meters;
 pub mod refusal;
+pub mod sandbox;
 
 // -- doors -----------------------------------------------------------------------------------------------------------
+pub mod admin;
 pub mod cli;
 pub mod control;
 pub mod ssh;

@@ -1,22 +1,26 @@
 //! What is open now: connections, their sessions and channels; lists them, cuts them, and asks the policy again.
 //! Never decides by itself and never waits for an operator: whoever does not read is cut like anyone else.
 
+mod drain;
+mod session;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use policy::{AccountName, ChannelKind, TargetName};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
-use crate::audit::Opened;
 use crate::bastion::Bastion;
-use crate::ids::{RecordingId, SessionId};
+use crate::ids::{Reference, SessionId};
 use crate::login::{Authenticated, Invited, Reason};
+pub use drain::Drain;
+pub use session::{Open, Session};
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -120,6 +124,8 @@ pub struct Connection {
     pub cutter: Cutter,
     /// Where its channels go.
     pub route: Route,
+    /// What ties its refusals, its entries in the log and the server's own messages together.
+    pub reference: Reference,
     authenticated: Mutex<Arc<Authenticated>>,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
@@ -146,32 +152,6 @@ pub struct Route {
     pub account: Option<AccountName>,
     /// Why they go there, where that was asked.
     pub reason: Option<Reason>,
-}
-
-/// A connection's span to one account of one target.
-#[derive(Debug)]
-pub struct Session {
-    /// Its name everywhere.
-    pub id: SessionId,
-    /// The target.
-    pub target: TargetName,
-    /// The login name on it.
-    pub account: AccountName,
-    /// When the first permit was given.
-    pub since: Timestamp,
-    channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
-    /// Channels ever begun.
-    begun: AtomicU32,
-    /// The session's entry in the log.
-    entry: tokio::sync::Mutex<Entry>,
-}
-
-/// The session's entry in the log.
-#[derive(Debug)]
-enum Entry {
-    NotYet,
-    Open(Box<Opened>),
-    Closed,
 }
 
 /// One line of `session list --live`.
@@ -203,6 +183,9 @@ pub struct Live {
     next: AtomicU64,
     /// Counts the times everything was asked again.
     generation: AtomicU64,
+    drain: Drain,
+    /// Told whenever somebody has left.
+    left: Notify,
 }
 
 impl Live {
@@ -213,6 +196,7 @@ impl Live {
         peer: SocketAddr,
         cutter: Cutter,
         route: Route,
+        reference: Reference,
     ) -> Arc<Connection> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
@@ -221,11 +205,15 @@ impl Live {
             peer,
             cutter,
             route,
+            reference,
             number,
             session,
             busy: watch::Sender::new(0),
         });
         lock(&self.connections).insert(number, connection.clone());
+        if self.drain.begun() {
+            tokio::spawn(stop_at_rest(connection.clone()));
+        }
         connection
     }
 
@@ -240,11 +228,13 @@ impl Live {
     /// The guest's connection is over.
     pub fn dismiss(&self, guest: &Guest) {
         lock(&self.guests).remove(&guest.number);
+        self.left.notify_waiters();
     }
 
     /// The connection is over.
     pub fn leave(&self, connection: &Connection) {
         lock(&self.connections).remove(&connection.number);
+        self.left.notify_waiters();
     }
 
     /// The sessions open now, oldest first.
@@ -274,6 +264,38 @@ impl Live {
         }
         for guest in self.guests() {
             guest.cutter.cut(why);
+        }
+    }
+
+    /// The server is stopping: nothing new begins, what runs is told, and what carries nothing is cut.
+    pub fn stop_within(&self, left: Duration) {
+        self.drain.begin(left);
+        for connection in self.snapshot() {
+            tokio::spawn(stop_at_rest(connection));
+        }
+    }
+
+    /// Whether the server is stopping.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Whether nobody is logged in.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.connections).is_empty() && lock(&self.guests).is_empty()
+    }
+
+    /// Returns once nobody is logged in, and all is said of those who were.
+    pub async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // Registered before looking: who leaves in between is not overlooked.
+            left.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            left.await;
         }
     }
 
@@ -308,6 +330,14 @@ impl Live {
     }
 }
 
+/// Cuts a connection of a server that is stopping once it carries nothing any more.
+async fn stop_at_rest(connection: Arc<Connection>) {
+    tokio::select! {
+        () = connection.at_rest() => connection.cutter.cut(Cut::Stopping),
+        () = connection.cutter.gone().cancelled() => {}
+    }
+}
+
 impl Connection {
     /// Who logged in, from which device and how: as it stands now.
     pub fn authenticated(&self) -> Arc<Authenticated> {
@@ -334,15 +364,7 @@ impl Connection {
         let mut slot = lock(&self.session);
         let session = slot.get_or_insert_with(|| {
             let (id, since) = open();
-            Arc::new(Session {
-                id,
-                target: target.clone(),
-                account: account.clone(),
-                since,
-                channels: Mutex::default(),
-                begun: AtomicU32::new(0),
-                entry: tokio::sync::Mutex::new(Entry::NotYet),
-            })
+            Arc::new(Session::new(id, target.clone(), account.clone(), since))
         });
         session.clone()
     }
@@ -410,42 +432,6 @@ impl Connection {
     }
 }
 
-impl Session {
-    /// The number of a new channel, from 0.
-    pub fn next_channel(&self) -> u32 {
-        self.begun.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Opens the session's entry in the log, once, before any channel goes on.
-    ///
-    /// # Errors
-    /// What `open` says; the next channel tries again.
-    pub async fn opened<F, E>(&self, open: impl FnOnce() -> F) -> Result<(), E>
-    where
-        F: Future<Output = Result<Opened, E>>,
-    {
-        let mut entry = self.entry.lock().await;
-        if matches!(*entry, Entry::NotYet) {
-            *entry = Entry::Open(Box::new(open().await?));
-        }
-        Ok(())
-    }
-
-    /// The session's entry, to be closed; `None` when there is none any more.
-    pub async fn take_entry(&self) -> Option<Opened> {
-        match std::mem::replace(&mut *self.entry.lock().await, Entry::Closed) {
-            Entry::Open(opened) => Some(*opened),
-            Entry::NotYet | Entry::Closed => None,
-        }
-    }
-
-    /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
-    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
-        lock(&self.channels).insert(recording.clone(), (kind, asked));
-        Open { session: self.clone(), recording }
-    }
-}
-
 /// Something that a connection carries; dropped when it ends.
 #[derive(Debug)]
 pub struct Carried {
@@ -462,19 +448,6 @@ impl Carried {
 impl Drop for Carried {
     fn drop(&mut self) {
         self.connection.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
-    }
-}
-
-/// A channel that is open; dropped when it ends.
-#[derive(Debug)]
-pub struct Open {
-    session: Arc<Session>,
-    recording: RecordingId,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        lock(&self.session.channels).remove(&self.recording);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Arguments in, exit code out.
 //! It never does a command's work itself.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -27,11 +28,19 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<u8> {
     // Whatever is made here is its owner's alone, also where a mode is forgotten.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let environment = Environment::read();
+    // Counted now: what a server gives up takes the files away that tell it.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let ready = match cli::read(std::env::args_os(), &environment)? {
+        Ok(ready) => ready,
+        Err(code) => return Ok(code),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
         .enable_all()
         .build()
         .context("the runtime cannot be started; free some threads or file descriptors")?;
-    let code = runtime.block_on(cli::run(std::env::args_os(), Environment::read()));
+    let code = runtime.block_on(cli::run(ready, environment));
     // A thread that waits for a key or a disk must not hold up the end.
     runtime.shutdown_background();
     Ok(code?)

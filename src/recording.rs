@@ -3,9 +3,12 @@
 
 mod tape;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ledger::evidence;
@@ -18,7 +21,9 @@ use crate::access::Permitted;
 use crate::audit::{Audit, AuditError, Opened, Outcome};
 use crate::bastion::Bastion;
 use crate::channel::Asked;
+use crate::clock::Clock;
 use crate::ids::{RecordingId, SessionId};
+use crate::meters;
 use crate::store::{NewRecording, RecordingEnd, RecordingState, StoreError};
 
 pub use tape::{Keep, Tape, Unrecorded};
@@ -53,7 +58,44 @@ pub enum RecordError {
 #[derive(Debug)]
 pub struct Recordings {
     dir: PathBuf,
-    running: Arc<Mutex<Vec<Weak<Tape>>>>,
+    clock: Arc<dyn Clock>,
+    running: Arc<Running>,
+    /// Those that could not be sealed.
+    unsealed: Arc<Mutex<BTreeSet<RecordingId>>>,
+}
+
+/// A recording that is not sealed: unless it is when this is dropped, upkeep closes it.
+struct Unsealed {
+    id: RecordingId,
+    all: Arc<Mutex<BTreeSet<RecordingId>>>,
+    sealed: bool,
+}
+
+impl Drop for Unsealed {
+    fn drop(&mut self) {
+        if !self.sealed {
+            lock(&self.all).insert(self.id.clone());
+        }
+    }
+}
+
+/// The tapes that are synced together.
+#[derive(Debug, Default)]
+struct Running {
+    tapes: Mutex<Vec<Weak<Tape>>>,
+    /// When a whole round of syncs was last done, in milliseconds of the monotonic clock.
+    synced_at: AtomicU64,
+}
+
+/// How far the running recordings are behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// Recordings being written.
+    pub running: usize,
+    /// Bytes handed to them that are not on disk yet.
+    pub bytes: u64,
+    /// Since a whole round of syncs was last done.
+    pub since: Duration,
 }
 
 /// Which channel of which session is recorded.
@@ -74,19 +116,25 @@ pub struct Recorded {
     entry: Opened,
     /// Where the target was reached.
     address: Option<SocketAddr>,
+    unsealed: Unsealed,
 }
 
 impl Recordings {
     /// Starts the syncer, every `flush`, and the committer. Both end with the runtime.
-    pub fn start(dir: PathBuf, flush: Duration, audit: Audit) -> std::io::Result<Self> {
-        let running: Arc<Mutex<Vec<Weak<Tape>>>> = Arc::default();
-        let synced = running.clone();
+    pub fn start(
+        dir: PathBuf,
+        flush: Duration,
+        audit: Audit,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let running: Arc<Running> = Arc::default();
+        let (synced, its_clock) = (running.clone(), clock.clone());
         let log = audit.log_dir().to_owned();
         std::thread::Builder::new()
             .name("recordings".into())
-            .spawn(move || sync_all(&synced, flush, &log))?;
+            .spawn(move || sync_all(&synced, flush, &log, its_clock.as_ref()))?;
         tokio::spawn(commit_all(Arc::downgrade(&running), audit));
-        Ok(Self { dir, running })
+        Ok(Self { dir, clock, running, unsealed: Arc::default() })
     }
 
     /// The folder the recordings lie in.
@@ -94,41 +142,82 @@ impl Recordings {
         &self.dir
     }
 
+    /// How far the running recordings are behind.
+    pub fn behind(&self) -> Behind {
+        let tapes = self.running.alive();
+        let since = Duration::from_millis(self.running.synced_at.load(Ordering::Relaxed));
+        Behind {
+            running: tapes.len(),
+            bytes: tapes.iter().map(|tape| tape.behind()).sum(),
+            since: self.clock.monotonic().saturating_sub(since),
+        }
+    }
+
+    /// The recordings that could not be sealed; nobody writes them any more.
+    pub fn unsealed(&self) -> Vec<RecordingId> {
+        lock(&self.unsealed).iter().cloned().collect()
+    }
+
+    /// One of them was closed.
+    pub fn closed(&self, id: &RecordingId) {
+        lock(&self.unsealed).remove(id);
+    }
+
+    fn open(&self, id: RecordingId) -> Unsealed {
+        Unsealed { id, all: self.unsealed.clone(), sealed: false }
+    }
+
     fn add(&self, tape: &Arc<Tape>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|tape| tape.strong_count() > 0);
-        running.push(Arc::downgrade(tape));
+        let mut tapes = lock(&self.running.tapes);
+        tapes.retain(|tape| tape.strong_count() > 0);
+        tapes.push(Arc::downgrade(tape));
     }
 }
 
-fn alive(running: &Mutex<Vec<Weak<Tape>>>) -> Vec<Arc<Tape>> {
-    running.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+impl Running {
+    fn alive(&self) -> Vec<Arc<Tape>> {
+        lock(&self.tapes).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
 /// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
-fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration, log: &Path) {
+fn sync_all(running: &Arc<Running>, flush: Duration, log: &Path, clock: &dyn Clock) {
     // Ends when the `Recordings` is gone: then this is the only owner left.
     while Arc::strong_count(running) > 1 {
         std::thread::sleep(flush);
-        let tapes = alive(running);
+        let begun = clock.monotonic();
+        let tapes = running.alive();
         let full = !tapes.is_empty() && !has_reserve(log);
-        for tape in tapes {
-            tape.sync();
+        for tape in &tapes {
+            // One that cannot be synced in whatever way fails by itself: the others go on being synced.
+            if catch_unwind(AssertUnwindSafe(|| tape.sync())).is_err() {
+                tape.give_up("its sync panicked");
+            }
             if full {
-                tape.give_up();
+                tape.give_up("the disk is full");
             }
         }
+        let done = clock.monotonic();
+        if !tapes.is_empty() {
+            meters::recordings_synced(done.saturating_sub(begun));
+        }
+        running.synced_at.store(u64::try_from(done.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
 /// Says in the log how far the recordings have come, so that a later cut is named also after a crash.
-async fn commit_all(running: Weak<Mutex<Vec<Weak<Tape>>>>, audit: Audit) {
+async fn commit_all(running: Weak<Running>, audit: Audit) {
     loop {
         tokio::time::sleep(COMMIT).await;
         let Some(running) = running.upgrade() else { return };
         let grown = tokio::task::spawn_blocking(move || {
-            alive(&running)
+            running
+                .alive()
                 .iter()
                 .filter_map(|tape| Some((tape.id().clone(), tape.grown()?)))
                 .collect::<Vec<_>>()
@@ -166,9 +255,24 @@ pub async fn start(
         .await
         .map_err(|why| RecordError::Write(why.to_string()))??;
     let tape = Arc::new(Tape::new(id.clone(), writer, keep(bastion, &permitted), bastion.clock.clone()));
+    // From here on the file is there, and evidence, whatever becomes of the channel.
+    let unsealed = bastion.recordings.open(id.clone());
+    let entry = begin(bastion, &permitted, &place, &id, &tape, now.as_millisecond()).await?;
+    Ok(Recorded { permitted, place, id, tape, entry, address: None, unsealed })
+}
+
+/// The first frame, the entries in the log, the row.
+async fn begin(
+    bastion: &Bastion,
+    permitted: &Permitted,
+    place: &Place,
+    id: &RecordingId,
+    tape: &Arc<Tape>,
+    started: i64,
+) -> Result<Opened, RecordError> {
     tape.begin(permitted.asked()).map_err(|why| RecordError::Write(why.to_string()))?;
-    bastion.recordings.add(&tape);
-    let mut event = event(bastion, "channel.session", &permitted, &place);
+    bastion.recordings.add(tape);
+    let mut event = event(bastion, "channel.session", permitted, place);
     event.detail.insert("recording".into(), id.as_str().into());
     event.detail.insert("kind".into(), permitted.kind().to_string().into());
     event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
@@ -176,12 +280,12 @@ pub async fn start(
         event.detail.insert("reason".into(), reason.as_str().into());
     }
     // Both in one fsync: the log knows the recording before anything is dialled.
-    let mut started = self::event(bastion, evidence::STARTED, &permitted, &place);
-    started.detail = evidence::started(id.as_str());
-    let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(started));
+    let mut noted = self::event(bastion, evidence::STARTED, permitted, place);
+    noted.detail = evidence::started(id.as_str());
+    let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(noted));
     let (entry, _) = (entry?, noted?);
-    insert(bastion, &permitted, &place, &id, now.as_millisecond()).await?;
-    Ok(Recorded { permitted, place, id, tape, entry, address: None })
+    insert(bastion, permitted, place, id, started).await?;
+    Ok(entry)
 }
 
 fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) -> Event {
@@ -283,19 +387,20 @@ impl Recorded {
     /// Seals: the last frame and an fsync, then the entry that makes it sealed, then the row that is found by.
     ///
     /// # Errors
-    /// Whatever cannot be written; the recording then counts as unsealed, and is recovered at the next start.
+    /// Whatever cannot be written; the recording then counts as unsealed, until upkeep has closed it.
     pub async fn seal(
         self,
         bastion: &Bastion,
         outcome: Outcome,
         mut detail: Map<String, Value>,
     ) -> Result<(), RecordError> {
-        let Self { permitted, place, id, tape, entry, address } = self;
+        let Self { permitted, place, id, tape, entry, address, mut unsealed } = self;
         let word = match &outcome {
             Outcome::Ok => "ok",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
         };
+        meters::channel(permitted.kind(), word);
         detail.insert("address".into(), address.map(|address| address.to_string()).into());
         detail.extend(tape.totals());
         let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
@@ -331,6 +436,7 @@ impl Recorded {
                 },
             )
             .await?;
+        unsealed.sealed = true;
         Ok(())
     }
 }

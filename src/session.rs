@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tracing::Instrument as _;
 
 use crate::access::{self, Moment, Permitted, Refused, Wanted};
 use crate::audit::Outcome;
@@ -14,9 +15,10 @@ use crate::channel::{Asked, Ingress};
 use crate::connection;
 use crate::device;
 use crate::live::{Carried, Connection, Cut, Open, Route, Session};
+use crate::meters;
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
-use crate::relay::{self, Ended, Limits};
+use crate::relay::{self, Ended, Limits, Notice};
 use crate::target::{self, ConnectError, Connected, Stop, Unconnected};
 
 /// What is told to who named no target.
@@ -32,7 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
 pub async fn run(bastion: Arc<Bastion>, carried: Carried, asked: Asked, mut ingress: impl Ingress) {
-    if let Err(refusal) = story(&bastion, carried.connection(), asked, &mut ingress).await {
+    let span = tracing::info_span!("channel", reference = %carried.connection().reference);
+    let told = story(&bastion, carried.connection(), asked, &mut ingress).instrument(span).await;
+    if let Err(refusal) = told {
         ingress.accept().await;
         ingress.dismiss(&refusal.text()).await;
     }
@@ -52,11 +56,11 @@ async fn story(
     let warnings = permitted.warnings().to_vec();
     let (session, place) = connection::session(bastion, connection, &permitted)
         .await
-        .map_err(|why| unrecorded(bastion, &why))?;
+        .map_err(|why| unrecorded(connection, &why))?;
     let recorded =
-        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
+        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(connection, &why))?;
     let _open = listed(&session, &recorded);
-    let recorded = settled(bastion, &session, generation, recorded).await?;
+    let recorded = settled(bastion, connection, &session, generation, recorded).await?;
     let stop = Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() };
     let mut connected = match target::connect(bastion, recorded, &stop).await {
         Ok(connected) => connected,
@@ -72,7 +76,7 @@ async fn story(
         How::Ended(_) => connected.leave().await,
         How::Cut(_) => connected.cut().await,
     };
-    sealed(bastion, recorded, ended).await
+    sealed(bastion, connection, recorded, ended).await
 }
 
 /// How a channel ended: by itself, or because it was cut.
@@ -84,26 +88,16 @@ enum How {
 /// Asks the policy, and logs a refusal before it is told.
 async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> Result<Permitted, Refusal> {
     let since = connection.opened_session().map(|session| session.since);
-    let (wanted, refused) = match access::permit(bastion, wanted, since).await {
-        Ok(permitted) => return Ok(permitted),
-        Err(refused) => refused,
-    };
-    let refusal = match &refused {
-        Refused::NoTarget => refusal(bastion, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
-        Refused::Denied(denial) => {
-            let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
-            refusal.shown_as(denial.told_code())
+    let (wanted, refusal) = if bastion.live.drain().begun() {
+        let cut = Cut::Stopping;
+        (wanted, refusal(connection, cut.code(), cut.told().into(), "the server is stopping".into()))
+    } else {
+        match access::permit(bastion, wanted, since).await {
+            Ok(permitted) => return Ok(permitted),
+            Err((wanted, refused)) => (wanted, explained(connection, &refused)),
         }
-        Refused::Below(below) => {
-            let told = "this device may not connect there yet";
-            let refusal = refusal(bastion, "POSTURE-009", told.into(), below.cause());
-            let authenticated = connection.authenticated();
-            let device = authenticated.proven().map(device::Proven::known);
-            let text = device.map(|device| below.text(device, refusal.reference().as_str()));
-            refusal.with_text(text)
-        }
-        Refused::Store(_) => refusal(bastion, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
     };
+    meters::refused(refusal.code());
     let mut event = wanted.event(bastion, "access.denied");
     refusal.describe(&mut event);
     // A refusal stands also when it cannot be logged.
@@ -111,9 +105,30 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
     Err(refusal)
 }
 
+/// What the policy said, in the operator's words and in the log's.
+fn explained(connection: &Connection, refused: &Refused) -> Refusal {
+    match refused {
+        Refused::NoTarget => refusal(connection, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
+        Refused::Denied(denial) => {
+            let refusal = refusal(connection, denial.code(), denial.told(), denial.to_string());
+            refusal.shown_as(denial.told_code())
+        }
+        Refused::Below(below) => {
+            let told = "this device may not connect there yet";
+            let refusal = refusal(connection, "POSTURE-009", told.into(), below.cause());
+            let authenticated = connection.authenticated();
+            let device = authenticated.proven().map(device::Proven::known);
+            let text = device.map(|device| below.text(device, refusal.reference().as_str()));
+            refusal.with_text(text)
+        }
+        Refused::Store(_) => refusal(connection, "ACCESS-006", NOT_NOW.into(), refused.to_string()),
+    }
+}
+
 /// A channel that was decided before something changed is decided once more, now that it is listed and can be cut.
 async fn settled(
     bastion: &Bastion,
+    connection: &Connection,
     session: &Session,
     generation: u64,
     recorded: Recorded,
@@ -131,8 +146,8 @@ async fn settled(
         return Ok(recorded);
     }
     let cut = Cut::NoLongerPermitted;
-    sealed(bastion, recorded, How::Cut(cut)).await?;
-    Err(refusal(bastion, cut.code(), cut.told().into(), cut.told().into()))
+    sealed(bastion, connection, recorded, How::Cut(cut)).await?;
+    Err(refusal(connection, cut.code(), cut.told().into(), cut.told().into()))
 }
 
 fn listed(session: &Arc<Session>, recorded: &Recorded) -> Open {
@@ -151,7 +166,8 @@ async fn relayed(
     let permitted = recorded.permitted();
     let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
     let cutter = &connection.cutter;
-    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle };
+    let notice = Notice::new(bastion.live.drain().words(), permitted.asked().terminal.is_some());
+    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, notice };
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
@@ -177,7 +193,12 @@ async fn reached(bastion: &Bastion, deadline: Option<Timestamp>) {
 }
 
 /// Seals the recording with how the channel ended; the refusal is for the operator who is still there to read it.
-async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), Refusal> {
+async fn sealed(
+    bastion: &Bastion,
+    connection: &Connection,
+    recorded: Recorded,
+    how: How,
+) -> Result<(), Refusal> {
     let mut detail = Map::new();
     let (outcome, told) = match how {
         How::Cut(cut) => {
@@ -206,12 +227,12 @@ async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), R
         Outcome::Refused { reason, .. } | Outcome::Failed { reason, .. } => reason.clone(),
         Outcome::Ok => String::new(),
     };
-    let refusal = told.map(|(code, told)| refusal(bastion, code, told.to_owned(), cause));
+    let refusal = told.map(|(code, told)| refusal(connection, code, told.to_owned(), cause));
     if let Some(refusal) = &refusal {
         detail.insert("ref".into(), refusal.reference().to_string().into());
     }
     if let Err(why) = recorded.seal(bastion, outcome, detail).await {
-        tracing::error!(%why, "a recording was not sealed; it is recovered at the next start");
+        tracing::error!(%why, "a recording was not sealed; upkeep closes it once it can");
     }
     refusal.map_or(Ok(()), Err)
 }
@@ -225,24 +246,25 @@ async fn unreached(
     let Unconnected { recorded, why } = unconnected;
     if matches!(why, ConnectError::Stopped) {
         let how = connection.cutter.why().map_or(How::Ended(Ended::OperatorGone), How::Cut);
-        return sealed(bastion, recorded, how).await;
+        return sealed(bastion, connection, recorded, how).await;
     }
-    let refusal = refusal(bastion, why.code(), why.told().to_owned(), why.to_string());
+    let refusal = refusal(connection, why.code(), why.told().to_owned(), why.to_string());
     let outcome = Outcome::Failed { code: Some(why.code().into()), reason: why.to_string() };
     let mut detail: Map<String, Value> = Map::new();
     detail.insert("ref".into(), refusal.reference().to_string().into());
     if let Err(why) = recorded.seal(bastion, outcome, detail).await {
-        tracing::error!(%why, "a recording was not sealed; it is recovered at the next start");
+        tracing::error!(%why, "a recording was not sealed; upkeep closes it once it can");
     }
     Err(refusal)
 }
 
-fn unrecorded(bastion: &Bastion, why: &dyn std::error::Error) -> Refusal {
-    let refusal = refusal(bastion, "RECORD-001", NOT_RECORDED.to_owned(), why.to_string());
-    tracing::error!(%why, reference = %refusal.reference(), "a channel did not begin because it cannot be recorded");
+fn unrecorded(connection: &Connection, why: &dyn std::error::Error) -> Refusal {
+    let refusal = refusal(connection, "RECORD-001", NOT_RECORDED.to_owned(), why.to_string());
+    meters::refused(refusal.code());
+    tracing::error!(%why, "a channel did not begin because it cannot be recorded");
     refusal
 }
 
-fn refusal(bastion: &Bastion, code: &'static str, told: String, cause: String) -> Refusal {
-    Refusal::new(code, told, cause, bastion.ids.reference(bastion.clock.now()))
+fn refusal(connection: &Connection, code: &'static str, told: String, cause: String) -> Refusal {
+    Refusal::new(code, told, cause, connection.reference.clone())
 }

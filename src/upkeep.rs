@@ -1,5 +1,7 @@
-//! What a crash left open is closed at the next start, and what is over its time is forgotten.
+//! What a crash or a full disk left open is closed, and what is over its time is forgotten.
 //! Never appends to a recording that was not sealed: that would use a nonce twice. It says in the log how far it is good.
+
+mod disk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,8 +21,9 @@ use crate::audit::AuditError;
 use crate::bastion::Bastion;
 use crate::clock::{Jump, Watch, jump};
 use crate::ids::RecordingId;
-use crate::live::Cut;
-use crate::store::{Recording, RecordingEnd, RecordingState, SessionEnd, StoreError};
+use crate::store::{Recording, RecordingEnd, RecordingState, Session, SessionEnd, StoreError};
+
+pub use disk::watch_the_disk;
 
 /// Between two rounds of forgetting.
 const ROUND: Duration = Duration::from_secs(600);
@@ -41,6 +44,9 @@ pub enum UpkeepError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ledger::log::LogError),
+    /// Reading the log broke off.
+    #[error("the audit log was not read to its end")]
+    Unread,
 }
 
 /// How much a start had to close.
@@ -59,38 +65,75 @@ pub struct Closed {
 /// # Errors
 /// What cannot be read or written.
 pub async fn close_what_is_open(bastion: &Bastion) -> Result<Closed, UpkeepError> {
-    let mut closed = Closed::default();
-    let now = bastion.clock.now();
-    let said = Said::read(bastion.audit.log_dir())?;
+    let left = LeftOpen::find(bastion).await?;
     // A clock that went back while nothing ran; one that went ahead cannot be told from a long night.
-    if let Some(back) = said.last.and_then(|last| jump(last, now)).filter(|jump| jump.by_ms < 0) {
+    let now = bastion.clock.now();
+    if let Some(back) = left.said.last.and_then(|last| jump(last, now)).filter(|jump| jump.by_ms < 0) {
         bastion.audit.note(jumped(bastion, back)).await?;
     }
-    for open in bastion.store.open_recordings().await? {
-        close_recording(bastion, &said, &open).await?;
-        closed.recordings += 1;
+    left.close(bastion, "the server ended before this was closed").await
+}
+
+/// What is open though nobody works on it.
+pub(crate) struct LeftOpen {
+    said: Said,
+    recordings: Vec<Recording>,
+    /// Recordings without a row.
+    strangers: Vec<String>,
+    sessions: Vec<Session>,
+}
+
+impl LeftOpen {
+    /// Everything that is open now. To be called while nothing goes on.
+    pub(crate) async fn find(bastion: &Bastion) -> Result<Self, UpkeepError> {
+        let said = Said::read(bastion.audit.log_dir()).await?;
+        let mut strangers = strangers(bastion).await?;
+        strangers.retain(|id| said.end(id).is_none());
+        let (recordings, sessions) =
+            (bastion.store.open_recordings().await?, bastion.store.open_sessions().await?);
+        Ok(Self { said, recordings, strangers, sessions })
     }
-    for id in strangers(bastion).await? {
-        if said.end(&id).is_some() {
-            continue;
+
+    /// Closes it, and says in the log why.
+    pub(crate) async fn close(self, bastion: &Bastion, why: &str) -> Result<Closed, UpkeepError> {
+        let mut closed = Closed::default();
+        for open in &self.recordings {
+            close_recording(bastion, &self.said, open).await?;
+            closed.recordings += 1;
         }
-        recovered(bastion, &id, None).await?;
-        closed.recordings += 1;
+        for id in &self.strangers {
+            recovered(bastion, id, None).await?;
+            closed.recordings += 1;
+        }
+        let now = bastion.clock.unix_ms();
+        for session in &self.sessions {
+            let end = SessionEnd { ended: now, outcome: "crashed", code: None };
+            bastion.store.end_session(&session.id, &end).await?;
+            closed.sessions += 1;
+        }
+        for mut event in self.said.opened.into_values() {
+            event.time = bastion.clock.now();
+            event.outcome = Some("abandoned".into());
+            event.reason = Some(why.to_owned());
+            bastion.audit.note(event).await?;
+            closed.entries += 1;
+        }
+        Ok(closed)
     }
-    let now = bastion.clock.unix_ms();
-    for session in bastion.store.open_sessions().await? {
-        let end = SessionEnd { ended: now, outcome: "crashed", code: None };
-        bastion.store.end_session(&session.id, &end).await?;
-        closed.sessions += 1;
+}
+
+/// Closes one recording that could not be sealed and that nobody writes any more.
+pub(crate) async fn close_unsealed(bastion: &Bastion, id: &RecordingId) -> Result<(), UpkeepError> {
+    let row = bastion.store.recording(id.as_str()).await?;
+    if row.as_ref().is_some_and(|row| row.state != RecordingState::Open) {
+        return Ok(());
     }
-    for mut event in said.opened.into_values() {
-        event.time = bastion.clock.now();
-        event.outcome = Some("abandoned".into());
-        event.reason = Some("the server ended before this was closed".into());
-        bastion.audit.note(event).await?;
-        closed.entries += 1;
+    let said = Said::read(bastion.audit.log_dir()).await?;
+    match row {
+        Some(row) => close_recording(bastion, &said, &row).await,
+        None if said.end(id.as_str()).is_some() => Ok(()),
+        None => recovered(bastion, id.as_str(), None).await,
     }
-    Ok(closed)
 }
 
 /// Forgets what is over its time, now and then, as long as the bastion runs.
@@ -105,15 +148,6 @@ pub async fn forget(bastion: Arc<Bastion>) {
             tracing::warn!(%why, "old failures of sources were not forgotten");
         }
     }
-}
-
-/// Cuts everything when the log can no longer be written: nothing goes on that is not logged.
-pub async fn watch_the_log(bastion: Arc<Bastion>) {
-    bastion.audit.broken().cancelled().await;
-    tracing::error!(
-        "the audit log cannot be written: all sessions are cut and no login is taken; mend the disk and restart"
-    );
-    bastion.live.cut_all(Cut::Unlogged);
 }
 
 /// Says in the log when the wall clock jumps, as long as the bastion runs: times before and after cannot be compared.
@@ -147,15 +181,21 @@ struct Said {
 }
 
 impl Said {
-    fn read(log: &Path) -> Result<Self, UpkeepError> {
-        let mut said = Self { opened: BTreeMap::new(), evidence: Evidence::new(), last: None };
-        for entry in Reader::open(log, Filter::default())? {
-            let entry = entry?;
-            said.evidence.take(entry.seq, &entry.event);
-            said.last = Some(entry.event.time);
-            said.take(entry.seq, entry.event);
-        }
-        Ok(said)
+    async fn read(log: &Path) -> Result<Self, UpkeepError> {
+        let log = log.to_owned();
+        // All of the log is read: not on a thread that others wait for.
+        tokio::task::spawn_blocking(move || {
+            let mut said = Self { opened: BTreeMap::new(), evidence: Evidence::new(), last: None };
+            for entry in Reader::open(&log, Filter::default())? {
+                let entry = entry?;
+                said.evidence.take(entry.seq, &entry.event);
+                said.last = Some(entry.event.time);
+                said.take(entry.seq, entry.event);
+            }
+            Ok(said)
+        })
+        .await
+        .map_err(|_| UpkeepError::Unread)?
     }
 
     fn take(&mut self, seq: u64, mut event: Event) {

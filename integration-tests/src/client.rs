@@ -202,7 +202,9 @@ impl<'a> Client<'a> {
     /// Device key first, then the person's, and nothing else.
     fn configuration(&self) -> PathBuf {
         let path = self.rig.path(format!("ssh-config-{}", self.rig.next()));
-        let (folder, port) = (self.rig.path(""), self.rig.server().address().port());
+        // Without a server the test says in an option where to connect.
+        let port = self.rig.server.as_ref().map_or(1, |server| server.address().port());
+        let folder = self.rig.path("");
         let folder = folder.display();
         let device = self
             .device_of

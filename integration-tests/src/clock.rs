@@ -14,10 +14,11 @@ pub(crate) fn begin(folder: &Path) {
     set(&folder.join(CLOCK), 0);
 }
 
-/// The bastion reads the clock each time anew, so that it can jump while it runs.
-pub(crate) fn lend_to_bastion(command: &mut Command, folder: &Path) {
-    let file = folder.join(CLOCK);
-    if file.exists() {
+/// The bastion reads the clock each time anew, so that it can jump while it runs: in its own folder, for it reads no other.
+pub(crate) fn lend_to_bastion(command: &mut Command, folder: &Path, state: &Path) {
+    if let Ok(offset) = std::fs::read(folder.join(CLOCK)) {
+        let file = state.join(CLOCK);
+        std::fs::write(&file, offset).unwrap();
         command.env("FAKETIME_TIMESTAMP_FILE", file).env("FAKETIME_NO_CACHE", "1");
         preload(command);
     }
@@ -48,6 +49,8 @@ fn set(file: &Path, seconds: i64) {
 impl Rig {
     /// Sets the clock of the bastion and its operators, in seconds from this machine's.
     pub fn set_clock(&self, seconds: i64) {
-        set(&self.path(CLOCK), seconds);
+        for folder in [self.path(""), self.state()] {
+            set(&folder.join(CLOCK), seconds);
+        }
     }
 }

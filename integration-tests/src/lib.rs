@@ -7,6 +7,7 @@ mod client;
 mod clock;
 mod codes;
 mod laptop;
+mod machine;
 mod records;
 mod route;
 mod server;
@@ -27,6 +28,7 @@ pub use bytes::{BLOCK, Content, first_line, noise, send, sha256, take, take_afte
 pub use client::Client;
 pub use codes::Phone;
 pub use laptop::Laptop;
+pub use machine::{get, number};
 pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
@@ -90,6 +92,16 @@ impl Rig {
     /// Ends the bastion politely but at once, and returns how it exited.
     pub fn stop_server(&mut self) -> std::process::ExitStatus {
         self.server.take().expect("the bastion runs").stop()
+    }
+
+    /// Tells the bastion to stop, once, and leaves it to its sessions.
+    pub fn drain_server(&self) {
+        self.server().terminate();
+    }
+
+    /// Waits until the bastion has ended by itself, and returns how it exited.
+    pub fn server_ended(&mut self) -> std::process::ExitStatus {
+        self.server.take().expect("the bastion runs").ended()
     }
 
     /// Starts the bastion on the folder as it is, on whatever port is free now.

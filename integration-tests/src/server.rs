@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::clock;
 use crate::sockets::connections_at;
-use crate::wait::{DEADLINE, until};
+use crate::wait::{DEADLINE, ended, until};
 
 /// A running `bartizan serve`.
 pub struct Server {
@@ -24,10 +24,12 @@ impl Server {
     pub(crate) fn start(state: &Path, scene: &Path) -> Self {
         let log = &scene.join("server.log");
         let listening = state.join("listening");
-        let _ = std::fs::remove_file(&listening);
+        for left in [&listening, &state.join("listening.admin")] {
+            let _ = std::fs::remove_file(left);
+        }
         let log_file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(binary("bartizan"));
-        clock::lend_to_bastion(&mut command, scene);
+        clock::lend_to_bastion(&mut command, scene, state);
         let mut child = command
             .arg("--dir")
             .arg(state)
@@ -82,6 +84,17 @@ impl Server {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// The one signal that asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        ended("the bastion", &mut self.child, DEADLINE)
     }
 
     pub(crate) fn kill(mut self) {

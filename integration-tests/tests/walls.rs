@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["ssh", "web"],
+    &["ssh", "web", "admin"],
     &["control"],
     &["session"],
     &["connection"],
@@ -25,12 +25,14 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// What every room may stand on. Ground knows only ground, but for `bastion`, which holds the handles of the rooms.
-const GROUND: &[&str] = &["bastion", "channel", "clock", "config", "ids", "refusal"];
+const GROUND: &[&str] = &["bastion", "channel", "clock", "config", "ids", "meters", "refusal", "sandbox"];
 
 /// Words that belong to one place: the word, where it may stand, and why.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["src/store/"], "one room talks to the database"),
-    ("axum", &["src/web/"], "one room talks HTTP"),
+    ("axum", &["src/web/"], "one room talks HTTP to people"),
+    ("hyper", &["src/admin/"], "one room talks HTTP to machines"),
+    ("landlock", &["src/sandbox.rs"], "one place gives up what a server does not need"),
     ("russh", &["src/ssh/", "src/target/", "demo/"], "the protocol stays at the doors"),
     ("policy::decide", &["src/access.rs"], "one caller of the policy"),
     ("keys.host_keys(", &["src/ssh/listener.rs"], "one hand-over of private host keys"),

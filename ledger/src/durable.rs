@@ -44,6 +44,14 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// Whether the disk or a quota was full, and nothing worse. What was written before is sound then, so a log may be dropped and
+    /// opened again. Never so for a failed sync: what it has lost cannot be known.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if is_full(source))
+    }
+}
+
 /// Whether the system says that there is no room.
 pub(crate) fn is_full(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -135,6 +143,11 @@ impl Durable {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Bytes written that no sync has made last yet.
+    pub(crate) fn behind(&self) -> u64 {
+        self.written.load(Ordering::Acquire).saturating_sub(self.synced.load(Ordering::Relaxed))
+    }
 }
 
 /// Makes what a writer has written last, from any thread, while the writer goes on. Cheap to clone.
@@ -150,6 +163,11 @@ impl Syncer {
     /// The file.
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Bytes written that are not on disk yet.
+    pub fn behind(&self) -> u64 {
+        self.0.behind()
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) const CONFIG: &str = r#"# Bartizan. Every key has this default; unkno
 # max_connections = 10000
 # max_unauthenticated = 100
 # idle_timeout = "1h"
+# drain = "30s"                   # how long sessions may go on after the order to stop
 # banner = "..."
 
 [store]
@@ -44,7 +45,8 @@ pub(super) const CONFIG: &str = r#"# Bartizan. Every key has this default; unkno
 # evidence = "bound"              # a proof bound to the connection; "key": a plain device key is enough
 
 [admin]
-# listen = "127.0.0.1:2280"
+# listen = "127.0.0.1:2280"       # /healthz, /readyz and /metrics; none without this line
+# beyond_loopback = false
 "#;
 
 /// Why there is no new directory.

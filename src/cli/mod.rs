@@ -20,6 +20,8 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::config::Environment;
 use crate::control::Word;
 
+use serve::{Format, Held};
+
 pub use terminal::complain;
 
 /// An SSH bastion that proves the device, decides, records, and can prove what it recorded.
@@ -44,7 +46,11 @@ enum Command {
     /// Makes the directory, its keys and an empty store.
     Init,
     /// Runs the bastion.
-    Serve,
+    Serve {
+        /// How the server's own messages are written to standard error.
+        #[arg(long, value_enum, default_value_t)]
+        log_format: Format,
+    },
     #[command(flatten)]
     Word(Word),
     /// Prints completions for a shell.
@@ -78,23 +84,51 @@ pub enum CliError {
     Output(#[from] std::io::Error),
 }
 
-/// Carries out a command line; gives the exit code.
+/// A command line that was understood, and what was done for it before the first thread was started.
+pub struct Ready {
+    line: Line,
+    dir: PathBuf,
+    held: Option<Held>,
+}
+
+/// Reads a command line, and takes hold of what a server must hold before it gives up everything else: to be called while the
+/// process has one thread.
 ///
 /// # Errors
-/// The sentence that says why not.
-pub async fn run(
+/// The sentence that says why not; or, inside, the exit code of a line that is answered already.
+pub fn read(
     arguments: impl Iterator<Item = OsString>,
-    environment: Environment,
-) -> Result<u8, CliError> {
+    environment: &Environment,
+) -> Result<Result<Ready, u8>, Box<CliError>> {
     let line = match Line::try_parse_from(arguments) {
         Ok(line) => line,
         // Help and version go to standard output with 0, what is wrong to standard error with 2.
         Err(said) => {
             let _ = said.print();
-            return Ok(u8::try_from(said.exit_code()).unwrap_or(2));
+            return Ok(Err(u8::try_from(said.exit_code()).unwrap_or(2)));
         }
     };
     let dir = environment.directory(line.dir.as_deref());
+    let held = match line.command {
+        Command::Serve { log_format } => {
+            let held = Held::take(&dir, environment, log_format);
+            Some(held.map_err(|why| Box::new(CliError::Serve(why)))?)
+        }
+        _ => None,
+    };
+    Ok(Ok(Ready { line, dir, held }))
+}
+
+/// Carries out a command line; gives the exit code.
+///
+/// # Errors
+/// The sentence that says why not.
+pub async fn run(ready: Ready, environment: Environment) -> Result<u8, CliError> {
+    let Ready { line, dir, held } = ready;
+    if let Some(held) = held {
+        serve::serve(held, &environment).await?;
+        return Ok(0);
+    }
     match line.command {
         Command::Quickstart { listen } => {
             let dir = environment.fresh_directory(line.dir.as_deref());
@@ -106,10 +140,8 @@ pub async fn run(
             terminal::out(&format!("{} is ready; `bartizan serve` runs it\n", dir.display()))?;
             Ok(0)
         }
-        Command::Serve => {
-            serve::serve(&dir, &environment).await?;
-            Ok(0)
-        }
+        // Carried out above.
+        Command::Serve { .. } => Ok(0),
         Command::Word(Word::Check { json }) => Ok(checkup::check(&dir, json).await?),
         Command::Word(Word::SshConfig(word)) => {
             let (lines, block) = word.in_two();
@@ -156,6 +188,7 @@ mod tests {
             "quickstart --listen 127.0.0.1:0",
             "init",
             "serve",
+            "serve --log-format json",
             "check --json",
             "health",
             "--dir /x ca show user",

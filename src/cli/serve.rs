@@ -2,8 +2,9 @@
 //! It never serves beside another server, and never ends without a word in the log unless it is killed.
 
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
+use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::directory::{self, DirectoryError};
 use super::terminal;
+use crate::admin::{Admin, AdminError};
 use crate::audit::AuditError;
 use crate::bastion::Bastion;
 use crate::config::{Config, Environment};
 use crate::control::lock::Lock;
 use crate::control::{Door, DoorError};
-use crate::{ssh, upkeep};
+use crate::{meters, sandbox, ssh, upkeep};
 
 /// Why the bastion is not served, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -35,23 +37,58 @@ pub enum ServeError {
     /// The operators' door.
     #[error(transparent)]
     Ssh(#[from] ssh::ServeError),
+    /// The machines' door.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The log.
     #[error(transparent)]
     Audit(#[from] AuditError),
 }
 
+/// What a server takes hold of before the first thread is started, in this order: the directory, the sockets, and then itself.
+pub(super) struct Held {
+    config: Config,
+    lock: Lock,
+    doors: Doors,
+}
+
+/// The sockets, bound.
+pub(super) struct Doors {
+    ssh: Vec<TcpListener>,
+    admin: Option<Admin>,
+}
+
+impl Doors {
+    /// Binds what the configuration says; sockets that the service manager `handed` over stand in for `[ssh] listen`.
+    pub(super) fn open(config: &Config, handed: Vec<TcpListener>) -> Result<Self, ServeError> {
+        let ssh = if handed.is_empty() { ssh::bound(&config.ssh.listen)? } else { handed };
+        let admin = config.admin.listen.map(Admin::bind).transpose()?;
+        Ok(Self { ssh, admin })
+    }
+}
+
+impl Held {
+    /// Takes the directory and its sockets, and gives up everything else.
+    pub(super) fn take(dir: &Path, environment: &Environment, format: Format) -> Result<Self, ServeError> {
+        log_to_stderr(environment.log.as_deref(), format);
+        let config = Config::load(dir).map_err(DirectoryError::from)?;
+        let lock = Lock::take(dir).map_err(DirectoryError::from)?;
+        ssh::raise_limit();
+        let doors = Doors::open(&config, ssh::inherited()?)?;
+        sandbox::confine(&config);
+        Ok(Self { config, lock, doors })
+    }
+}
+
 /// Serves the directory until told to stop.
-pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), ServeError> {
-    log_to_stderr(environment.log.as_deref());
-    let config = Config::load(dir).map_err(DirectoryError::from)?;
-    let lock = Lock::take(dir).map_err(DirectoryError::from)?;
-    ssh::raise_limit();
+pub(super) async fn serve(held: Held, environment: &Environment) -> Result<(), ServeError> {
+    let Held { config, lock, doors } = held;
     let opened = directory::open(config).await?;
     let ready = async |bound: &[SocketAddr]| {
         let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let _ = terminal::out(&format!("bartizan listens on {}\n", bound.join(", ")));
     };
-    run(opened, environment, ready).await?;
+    run(opened, doors, environment, ready).await?;
     drop(lock);
     Ok(())
 }
@@ -59,6 +96,7 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
 /// Answers at both doors; `ready` is called with the bound addresses.
 pub(super) async fn run(
     bastion: Arc<Bastion>,
+    doors: Doors,
     environment: &Environment,
     ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
@@ -70,11 +108,12 @@ pub(super) async fn run(
     let closed = CancellationToken::new();
     let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
     let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
-    let watching = tokio::spawn(upkeep::watch_the_log(bastion.clone()));
+    let watching = tokio::spawn(upkeep::watch_the_disk(bastion.clone()));
     let clocks = tokio::spawn(upkeep::watch_the_clock(bastion.clone()));
+    let admin = doors.admin.map(|admin| tokio::spawn(admin.serve(bastion.clone(), closed.clone())));
     let notify = environment.notify.clone();
     let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
-    let served = ssh::serve(bastion.clone(), stop, async |bound: &[SocketAddr]| {
+    let served = ssh::serve(bastion.clone(), doors.ssh, stop, async |bound: &[SocketAddr]| {
         ready(bound).await;
         tell_systemd(notify.as_deref(), "READY=1");
     })
@@ -82,6 +121,11 @@ pub(super) async fn run(
     listening.abort();
     closed.cancel();
     let _ = control.await;
+    if let Some(admin) = admin
+        && let Ok(Err(why)) = admin.await
+    {
+        tracing::error!(%why, "the [admin] listener ended");
+    }
     forgetting.abort();
     watching.abort();
     clocks.abort();
@@ -134,14 +178,37 @@ fn abstract_name(socket: &OsStr) -> Option<&[u8]> {
     socket.as_encoded_bytes().strip_prefix(b"@")
 }
 
-/// The server's own messages. A second call changes nothing.
-pub(super) fn log_to_stderr(filter: Option<&str>) {
+/// How the server's own messages are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The server's own messages, and what becomes of a panic: it is told as one of them. A second call changes nothing.
+pub(super) fn log_to_stderr(filter: Option<&str>, format: Format) {
     let usual = "info,russh=warn,sqlx=warn";
     let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
-    let written =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
+    let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let written = match format {
+        Format::Text => written.with_filter(filter).boxed(),
+        Format::Json => written.json().flatten_event(true).with_filter(filter).boxed(),
+    };
     let overheard = ssh::Overhearing.with_filter(LevelFilter::WARN);
     let _ = tracing_subscriber::registry().with(written).with(overheard).try_init();
+    std::panic::set_hook(Box::new(tell_of_panic));
+}
+
+/// A panic ends the task it happens in, which is one connection's at most. Its words are told only where they are a constant of
+/// the program: others may hold what a peer sent, or a secret.
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    meters::panicked();
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("");
+    tracing::error!(at, words, "a task panicked and was ended; the server goes on");
 }
 
 #[cfg(test)]

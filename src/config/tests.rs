@@ -36,14 +36,14 @@ fn every_key_of_the_contract_is_read() {
          login_grace = \"30s\"\nmax_channels = 8\nmax_connections = 9\nmax_unauthenticated = 3\n\
          max_connections_per_source = 5\nmax_unauthenticated_per_source = 2\n\
          penalty_exempt = [\"10.0.0.0/8\"]\nproxy_protocol_from = [\"10.0.0.1\", \"2001:db8::/32\"]\n\
-         idle_timeout = \"8h\"\nbanner = \"hello\\n\"\n[store]\nurl = \"sqlite:/x/y.db\"\n\
+         idle_timeout = \"8h\"\ndrain = \"2m\"\nbanner = \"hello\\n\"\n[store]\nurl = \"sqlite:/x/y.db\"\n\
          [recording]\nmode = \"strict\"\nflush = \"5ms\"\ninput = true\nmax = \"1GiB\"\n\
          [audit]\ncheckpoint = \"250ms\"\n[device]\nrequire = \"any\"\nevidence = \"key\"\n\
          [admin]\nlisten = \"127.0.0.1:2280\"\n",
     )
     .expect("all keys");
     assert_eq!((c.ssh.listen.len(), c.ssh.profile, c.ssh.max_channels), (2, Profile::Strict, 8));
-    assert_eq!(c.ssh.idle_timeout, Duration::from_secs(8 * 3600));
+    assert_eq!((c.ssh.idle_timeout, c.ssh.drain), (Duration::from_secs(8 * 3600), Duration::from_secs(120)));
     assert_eq!((c.ssh.max_connections_per_source, c.ssh.max_unauthenticated_per_source), (5, 2));
     assert!(c.ssh.penalty_exempt[0].contains("10.1.2.3".parse().expect("address")));
     assert_eq!(c.ssh.proxy_protocol_from.len(), 2);
@@ -82,6 +82,17 @@ fn a_value_out_of_range_is_refused_with_the_range() {
     assert!(refusal("[ssh]\nmax_unauthenticated_per_source = 0").contains("out of range"));
     assert!(refusal("[ssh]\nnames = [\"a b\"]").contains("is no host name"));
     assert!(refusal("[ssh]\nbanner = \"\\u001b[2J\"").contains("no control characters"));
+}
+
+#[test]
+fn numbers_leave_the_machine_only_where_somebody_wrote_so() {
+    assert!(
+        refusal("[ssh]\nlisten = [\"0.0.0.0:22\"]\n[admin]\nlisten = \"0.0.0.0:2280\"\n")
+            .starts_with("/srv/b/bartizan.toml line 4: listen: 0.0.0.0:2280 is not on loopback")
+    );
+    let c = parse("[admin]\nlisten = \"0.0.0.0:2280\"\nbeyond_loopback = true\n").expect("written so");
+    assert!(c.admin.listen.is_some());
+    assert!(parse("[admin]\nlisten = \"[::1]:2280\"\n").is_ok());
 }
 
 #[test]

@@ -83,6 +83,10 @@ pub(super) fn idle_timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, 
     time_between(d, Duration::from_secs(1), Duration::from_secs(30 * 86_400))
 }
 
+pub(super) fn drain<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    time_between(d, Duration::ZERO, Duration::from_secs(24 * 3600))
+}
+
 pub(super) fn flush<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     time_between(d, Duration::from_millis(1), Duration::from_secs(1))
 }

@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::bastion::Bastion;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::sandbox;
 use crate::store::Store;
 
 /// 2026-01-01: no honest clock is before this program was written.
@@ -22,7 +23,7 @@ const WRITTEN: i64 = 1_767_225_600;
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// config, keys, bundle, store, recordings or clock.
+    /// config, keys, bundle, store, recordings, clock or sandbox.
     pub what: &'static str,
     /// Whether it is in order.
     pub ok: bool,
@@ -47,6 +48,7 @@ pub(super) async fn run<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) ->
     lines.push(Line::new("store", store(&bastion.store).await));
     lines.push(Line::new("recordings", writable(&bastion.config.recordings_dir())));
     lines.push(Line::new("clock", clock(bastion.clock.as_ref(), &bastion.config)));
+    lines.push(Line::new("sandbox", sandbox()));
     say(&lines, json, out).await
 }
 
@@ -72,6 +74,7 @@ pub async fn offline(config: Result<Config, ConfigError>, clock_of: &dyn Clock) 
     }
     lines.push(Line::new("recordings", writable(&config.recordings_dir())));
     lines.push(Line::new("clock", clock(clock_of, &config)));
+    lines.push(Line::new("sandbox", Ok(could_be_held().to_owned())));
     lines
 }
 
@@ -111,6 +114,19 @@ fn config_line(config: &Result<Config, ConfigError>) -> Line {
     Line::new("config", found)
 }
 
+/// What holds the running server. `quickstart` is not held: the shell of its demo target is its caller's own.
+fn sandbox() -> Result<String, String> {
+    sandbox::held().map_or_else(|| Ok("not held: `bartizan serve` would be".to_owned()), |held| held.says())
+}
+
+fn could_be_held() -> &'static str {
+    if sandbox::possible() {
+        "`bartizan serve` will hold itself to its own files"
+    } else {
+        "this kernel has no Landlock: files will be kept by their permissions alone"
+    }
+}
+
 fn keys_line(config: &Config) -> Line {
     let opened = Keys::open(&config.keys_dir());
     let says =
@@ -134,8 +150,11 @@ async fn store(store: &Store) -> Result<String, String> {
     }
 }
 
-/// Writes a file there and takes it away again.
-fn writable(dir: &Path) -> Result<String, String> {
+/// Writes a file there and takes it away again. The answer is a line for people.
+///
+/// # Errors
+/// Why it cannot be written, with what to do.
+pub fn writable(dir: &Path) -> Result<String, String> {
     let probe = dir.join(".check");
     let tried = std::fs::File::create(&probe).and_then(|mut file| {
         file.write_all(b"bartizan")?;

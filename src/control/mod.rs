@@ -33,12 +33,12 @@ use policy::OperatorName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::audit::Outcome;
+use crate::audit::{Outcome, State};
 use crate::bastion::Bastion;
 
 pub use attached::{AttachError, Attached};
 pub use caller::{Caller, Forbidden, Need, Role, account_name};
-pub use check::{Line, offline, say as say_checks};
+pub use check::{Line, offline, say as say_checks, writable};
 pub use door::{Door, DoorError, PATH_MAX, SOCKET, converse};
 pub use recording::LEAVE;
 use reply::{Reply, Trouble};
@@ -90,7 +90,7 @@ pub enum Word {
     Mfa(mfa::MfaWord),
     /// Prints what a laptop's ~/.ssh/config needs to reach an operator's targets.
     SshConfig(ssh_config::SshConfigWord),
-    /// Looks at config, keys, bundle, store, recording folder and clock: each line ok or what is wrong.
+    /// Looks at config, keys, bundle, store, recording folder, clock and sandbox: each line ok or what is wrong.
     Check {
         /// As JSON.
         #[arg(long)]
@@ -322,10 +322,15 @@ async fn run<R: Reply>(
         Word::Whoami { json } => whoami::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Targets { json } => targets::run(bastion, caller, json, out).await.map(|()| Done::Well),
         Word::Check { json } => check::run(bastion, json, out).await,
-        Word::Health if bastion.audit.broken().is_cancelled() => Err(Trouble::said(
-            "the audit log cannot be written; mend the disk and restart the server".to_owned(),
-        )),
         Word::Health => {
+            let remedy = match *bastion.audit.state().borrow() {
+                State::Open => None,
+                State::Full | State::Mended(_) => Some("it goes on by itself once there is room"),
+                State::Broken => Some("mend the disk and restart the server"),
+            };
+            if let Some(remedy) = remedy {
+                return Err(Trouble::said(format!("the audit log cannot be written; {remedy}")));
+            }
             out.out("ok\n").await?;
             Ok(Done::Well)
         }

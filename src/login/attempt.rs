@@ -16,6 +16,7 @@ use super::prompt::{self, Asks, Challenge};
 use super::{LoginError, No, WHAT_CODE, WHAT_KEY, invitation, memory};
 use crate::config::Require;
 use crate::device::{self, Accepted, Assessed, Unproven};
+use crate::ids::Reference;
 use crate::refusal::Refusal;
 
 /// What is told when nothing can be judged.
@@ -96,6 +97,11 @@ impl Attempt {
             awaited: None,
             telling: Telling::Said,
         }
+    }
+
+    /// What ties everything this connection is told and logged together.
+    pub fn reference(&self) -> &Reference {
+        &self.ground.reference
     }
 
     /// A key is offered without proof (or before its proof is checked): may it sign? Changes nothing that was proven, unless

@@ -150,10 +150,15 @@ impl Tape {
         }
     }
 
-    /// Takes nothing more, because the disk is full.
-    pub(super) fn give_up(&self) {
+    /// Bytes that were handed over and are not on disk yet.
+    pub(super) fn behind(&self) -> u64 {
+        self.syncer.behind()
+    }
+
+    /// Nothing more is taken.
+    pub(super) fn give_up(&self, why: &str) {
         let mut inner = self.lock();
-        inner.failed.get_or_insert_with(|| Unrecorded::new("the disk is full"));
+        inner.failed.get_or_insert_with(|| Unrecorded::new(why));
         inner.writer = None;
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Tap;
+use super::{Notice, Tap};
 use crate::channel::{Egress, FromOperator, FromTarget, Ingress, Sink, Source};
+use crate::meters::{self, Leg};
 use crate::recording::Unrecorded;
 
 /// How long a target may take to take what is left, and to close, after the operator has closed.
@@ -23,6 +24,8 @@ pub struct Limits {
     pub gone: CancellationToken,
     /// The longest time a terminal may stay without input and output; `None` for channels that may be silent.
     pub idle: Option<Duration>,
+    /// What the operator is told while the channel runs.
+    pub notice: Notice,
 }
 
 /// How a channel ended.
@@ -57,7 +60,7 @@ pub async fn run(
     let (from_operator, to_operator) = ingress.split();
     let (from_target, to_target) = egress.split();
     let (activity, over) = (Activity::new(), from_operator.over());
-    let down = down(from_target, to_operator, tap, &activity);
+    let down = down(from_target, to_operator, tap, &activity, limits.notice.clone());
     let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
     let (mut up_ended, mut closed) = (false, false);
@@ -102,15 +105,32 @@ async fn down(
     to: &mut impl Sink<Item = FromTarget>,
     tap: &impl Tap,
     activity: &Activity,
+    mut notice: Notice,
 ) -> Ended {
     let (mut status, mut signal, mut held) = (None, None, false);
-    while let Some(message) = from.next().await {
+    let (mut ended, relayed) = (false, meters::relayed(Leg::Operator));
+    loop {
+        let message = tokio::select! {
+            biased;
+            words = notice.next(), if !ended => {
+                if let Err(why) = tap.told(&words) {
+                    return Ended::Unrecorded(why);
+                }
+                if to.put(FromTarget::Stderr(notice.line(&words))).await.is_err() {
+                    return Ended::OperatorGone;
+                }
+                continue;
+            }
+            message = from.next() => message,
+        };
+        let Some(message) = message else { break };
         activity.touch();
         if let Err(why) = tap.shown(&message) {
             return Ended::Unrecorded(why);
         }
         let size = message.size();
         match &message {
+            FromTarget::Data(bytes) | FromTarget::Stderr(bytes) => relayed.increment(bytes.len() as u64),
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
             FromTarget::Eof if status.is_none() && signal.is_none() && activity.input_ended() => {
@@ -118,14 +138,15 @@ async fn down(
                 from.settle(size);
                 continue;
             }
-            FromTarget::Close | FromTarget::Data(_) | FromTarget::Stderr(_) | FromTarget::Eof => {}
+            FromTarget::Eof => ended = true,
+            FromTarget::Close => {}
         }
         let (closed, said) = (message == FromTarget::Close, status.is_some() || signal.is_some());
         if !closed && to.put(message).await.is_err() {
             return Ended::OperatorGone;
         }
         if held && (said || closed) {
-            held = false;
+            (held, ended) = (false, true);
             if to.put(FromTarget::Eof).await.is_err() {
                 return Ended::OperatorGone;
             }
@@ -152,14 +173,17 @@ async fn up(
     tap: &impl Tap,
     activity: &Activity,
 ) -> UpEnded {
+    let relayed = meters::relayed(Leg::Target);
     while let Some(message) = from.next().await {
         activity.touch();
         if let Err(why) = tap.sent(&message) {
             return UpEnded::Unrecorded(why);
         }
         let (size, last) = (message.size(), message == FromOperator::Close);
-        if message == FromOperator::Eof {
-            activity.input_ends();
+        match &message {
+            FromOperator::Eof => activity.input_ends(),
+            FromOperator::Data(bytes) => relayed.increment(bytes.len() as u64),
+            _ => {}
         }
         if to.put(message).await.is_err() {
             return UpEnded::TargetGone;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -130,6 +131,10 @@ impl Tap for Taken {
     fn sent(&self, _: &FromOperator) -> Result<(), Unrecorded> {
         Ok(())
     }
+
+    fn told(&self, _: &str) -> Result<(), Unrecorded> {
+        Ok(())
+    }
 }
 
 fn data(text: &'static str) -> FromTarget {
@@ -137,7 +142,12 @@ fn data(text: &'static str) -> FromTarget {
 }
 
 fn unlimited() -> Limits {
-    Limits { cut: CancellationToken::new(), gone: CancellationToken::new(), idle: None }
+    Limits {
+        cut: CancellationToken::new(),
+        gone: CancellationToken::new(),
+        idle: None,
+        notice: Notice::none(),
+    }
 }
 
 #[tokio::test]
@@ -237,4 +247,38 @@ async fn a_silent_terminal_ends_and_a_target_that_does_not_close_is_not_waited_f
     let ended =
         run(&mut leg([FromOperator::Close], true), &mut leg([], true), &Taken::new(9), &unlimited()).await;
     assert!(matches!(ended, Ended::OperatorGone), "{ended:?}");
+}
+
+#[tokio::test]
+async fn words_of_the_bastion_come_once_between_what_the_target_says() {
+    for (terminal, line) in [(false, "stopping\n"), (true, "\r\nstopping\r\n")] {
+        let (words, heard) = watch::channel(None);
+        words.send_replace(Some("stopping".into()));
+        let limits = Limits { notice: Notice::new(heard, terminal), ..unlimited() };
+        let mut operator = leg([], true);
+        let mut target = leg([data("a"), data("b"), FromTarget::ExitStatus(0), FromTarget::Close], false);
+        let ended = run(&mut operator, &mut target, &Taken::new(usize::MAX), &limits).await;
+        assert!(matches!(ended, Ended::Finished { status: Some(0), .. }), "{ended:?}");
+        let told = FromTarget::Stderr(Bytes::from_static(line.as_bytes()));
+        assert_eq!(operator.told.items, [told, data("a"), data("b"), FromTarget::ExitStatus(0)]);
+    }
+}
+
+#[tokio::test]
+async fn after_the_end_of_output_the_bastion_has_no_words() {
+    let (words, heard) = watch::channel(None);
+    let limits = Limits { notice: Notice::new(heard, false), ..unlimited() };
+    let mut operator = leg([], true);
+    let mut target = leg([FromTarget::Eof], true);
+    let taken = Taken::new(usize::MAX);
+    let running = run(&mut operator, &mut target, &taken, &limits);
+    let cut = async {
+        tokio::task::yield_now().await;
+        words.send_replace(Some("stopping".into()));
+        tokio::task::yield_now().await;
+        limits.cut.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, cut);
+    assert!(matches!(ended, Ended::Cut), "{ended:?}");
+    assert_eq!(operator.told.items, [FromTarget::Eof]);
 }

@@ -2,6 +2,7 @@
 //! Never names a source, an operator or a target: a label is one of few words.
 
 use super::admission::Offence;
+use crate::meters;
 
 /// Why a connection was ended by the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,26 +46,26 @@ impl Dropped {
 
 /// A connection was accepted by the system, whatever becomes of it.
 pub(super) fn accepted() {
-    metrics::counter!("bartizan_door_accepted_total").increment(1);
+    metrics::counter!(meters::DOOR_ACCEPTED).increment(1);
 }
 
 /// A connection was ended by the door.
 pub(super) fn dropped(why: Dropped) {
-    metrics::counter!("bartizan_door_closed_total", "reason" => why.name()).increment(1);
+    metrics::counter!(meters::DOOR_CLOSED, "reason" => why.name()).increment(1);
 }
 
 /// Something is held against a source.
 pub(super) fn penalty(offence: Offence) {
-    metrics::counter!("bartizan_door_penalties_total", "reason" => offence.name()).increment(1);
+    metrics::counter!(meters::DOOR_PENALTIES, "reason" => offence.name()).increment(1);
 }
 
 /// How a connection's login ended: `ok`, or what it did instead.
 pub(super) fn login(outcome: &'static str) {
-    metrics::counter!("bartizan_door_logins_total", "outcome" => outcome).increment(1);
+    metrics::counter!(meters::DOOR_LOGINS, "outcome" => outcome).increment(1);
 }
 
 /// Connections open now, and those of them that have not finished their login.
 pub(super) fn open(all: usize, waiting: usize) {
-    metrics::gauge!("bartizan_door_connections").set(all as f64);
-    metrics::gauge!("bartizan_door_unauthenticated").set(waiting as f64);
+    metrics::gauge!(meters::DOOR_CONNECTIONS).set(all as f64);
+    metrics::gauge!(meters::DOOR_UNAUTHENTICATED).set(waiting as f64);
 }

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::channel::{FromOperator, SMALL, Source};
+use crate::meters;
 
 /// Packets up to this size are put together, so that single bytes do not cost a queue entry each.
 const TINY: usize = 4096;
@@ -31,6 +32,13 @@ pub(super) struct Inlet {
     left: AtomicBool,
     /// Cancelled when the operator closes the channel, and when the connection ends.
     over: CancellationToken,
+    meter: meters::Queue,
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.meter.fewer(self.queued());
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +67,7 @@ impl Inlet {
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
             over: gone.child_token(),
+            meter: meters::queue(meters::Leg::Target),
         }
     }
 
@@ -80,6 +89,7 @@ impl Inlet {
             return;
         }
         self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.meter.more(bytes.len());
         let mut queue = self.lock();
         match queue.waiting.back_mut() {
             Some(Waiting::Data(last)) if bytes.len() < TINY && last.len() + bytes.len() <= TOGETHER => {
@@ -106,6 +116,7 @@ impl Inlet {
         let mut queue = self.lock();
         queue.controls += 1;
         self.queued.fetch_add(SMALL, Ordering::Relaxed);
+        self.meter.more(SMALL);
         queue.waiting.push_back(Waiting::Control(message));
         wake(queue);
     }
@@ -211,6 +222,7 @@ impl Source for FromInlet {
 
     fn settle(&self, size: usize) {
         self.inlet.queued.fetch_sub(size, Ordering::Relaxed);
+        self.inlet.meter.fewer(size);
     }
 }
 

@@ -23,7 +23,7 @@ use super::handler::{Handler, Manners};
 use super::inlet::{FromInlet, Inlet};
 use super::listener::{ServeError, protocol};
 use super::stream::OperatorStream;
-use super::visit::{overdue, stuck};
+use super::visit::{overdue, stopping, stuck};
 use crate::access;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
@@ -103,7 +103,10 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
     let conduct = Arc::new(Conduct::new(bastion.clock.clone()));
     let stream = OperatorStream::new(stream, kill.clone(), pace.clone(), conduct.clone());
-    let reference = bastion.ids.reference(bastion.clock.now());
+    let reference = match &outer {
+        Outer::Open(connection) => connection.reference.clone(),
+        Outer::Remediation(_) => bastion.ids.reference(bastion.clock.now()),
+    };
     let arriving = Arriving { outer, name, kill: kill.clone(), reference, refused: false };
     let manners = Manners { pace, conduct: conduct.clone() };
     let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), manners, arriving);
@@ -115,6 +118,7 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
         tokio::pin!(running);
         tokio::select! {
             () = overdue(deadline, &logged_in) => kill.cancel(),
+            () = stopping(&bastion, &logged_in) => kill.cancel(),
             () = stuck(handle, &logged_in, &conduct) => {
                 conduct.end(Dropped::Stalled);
                 kill.cancel();

@@ -29,8 +29,6 @@ use crate::live::Cut;
 const SHORTAGE: Duration = Duration::from_millis(50);
 /// Bytes read from a socket at once: half the system calls of unbuffered reads.
 const READ_AHEAD: usize = 64 << 10;
-/// How long sessions may go on after the order to stop.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long cut sessions have to seal their recordings.
 const SEALING: Duration = Duration::from_secs(10);
 /// How long a host certificate is valid, in seconds, and how often it is made anew.
@@ -56,6 +54,9 @@ pub enum ServeError {
         /// What the system said.
         why: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("a socket that was handed over by LISTEN_FDS cannot be used: {0}")]
+    Inherited(io::Error),
     /// The file that tells the bound addresses cannot be written.
     #[error("cannot write {path}: {why}")]
     Listening {
@@ -72,26 +73,26 @@ pub enum ServeError {
 /// The two orders to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Take no new connections; running sessions have [`DRAIN`] to end.
+    /// Take no new connections; running sessions have `[ssh] drain` to end.
     pub drain: CancellationToken,
     /// End at once.
     pub now: CancellationToken,
 }
 
-/// Binds every address of `[ssh] listen` and serves until it is told to stop, then drains.
+/// Serves on the sockets until it is told to stop, then drains.
 ///
-/// `ready` is called with the bound addresses once all are bound; the same addresses stand, one a line, in the file
+/// `ready` is called with their addresses once they are answered; the same addresses stand, one a line, in the file
 /// `listening` of the directory.
 pub async fn serve(
     bastion: Arc<Bastion>,
+    sockets: Vec<std::net::TcpListener>,
     stop: Stop,
     ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
-    for &address in &bastion.config.ssh.listen {
-        let listener = TcpListener::bind(address).await.map_err(|why| ServeError::Bind { address, why })?;
-        listeners.push(listener);
+    for socket in sockets {
+        listeners.push(TcpListener::from_std(socket).map_err(ServeError::Inherited)?);
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     announce(&bastion, &bound)?;
@@ -247,17 +248,23 @@ fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Setti
     }
 }
 
+/// Tells everybody, waits until all have ended and all is sealed and said, and at the end of the time ends what remains.
 async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &CancellationToken) {
     tracker.close();
+    let time = bastion.config.ssh.drain;
+    bastion.live.stop_within(time);
+    let over = async {
+        tracker.wait().await;
+        bastion.live.emptied().await;
+    };
+    tokio::pin!(over);
     tokio::select! {
-        () = tracker.wait() => return,
-        () = sleep(DRAIN) => {}
+        () = &mut over => return,
+        () = sleep(time) => {}
         () = now.cancelled() => {}
     }
     bastion.live.cut_all(Cut::Stopping);
-    if timeout(SEALING, tracker.wait()).await.is_err() {
-        tracing::warn!(
-            "connections remain after the time to end; their recordings are recovered at the next start"
-        );
+    if timeout(SEALING, over).await.is_err() {
+        tracing::warn!("something remains after the time to end; it is closed at the next start");
     }
 }

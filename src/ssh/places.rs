@@ -251,3 +251,33 @@ impl From<Full> for Dropped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::clock::System;
+
+    #[tokio::test]
+    async fn a_connection_that_panics_ends_alone_and_gives_its_place_back() {
+        let ssh = Ssh { max_connections: 1, ..Ssh::default() };
+        let (places, tracker) = (Arc::new(Places::new(&ssh, Arc::new(System::start()))), TaskTracker::new());
+        let enter = || places.enter("127.0.0.1".parse().unwrap(), &CancellationToken::new());
+        let place = enter().unwrap();
+        // Nobody takes the place of a login that is finished.
+        place.authenticated();
+        assert!(enter().is_none());
+        let beside = tracker.spawn(async { 7 });
+        let broken = tracker.spawn(async move {
+            let _place = place;
+            panic!("as a defect would");
+        });
+        assert!(broken.await.unwrap_err().is_panic());
+        assert_eq!(beside.await.unwrap(), 7);
+        assert!(enter().is_some());
+        // A stop does not wait for it.
+        tracker.close();
+        tracker.wait().await;
+    }
+}

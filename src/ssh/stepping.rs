@@ -11,6 +11,7 @@ use super::answering::no_question;
 use super::handler::{Handler, Phase};
 use super::inner::{Arriving, Outer};
 use crate::bastion::Bastion;
+use crate::ids::Reference;
 use crate::live::{Connection, Cutter, Route};
 use crate::login::{self, Authenticated, Ground, Lacking, NotTaken, Round, StepUp, Stepped};
 use crate::refusal::Refusal;
@@ -162,20 +163,23 @@ impl Handler {
 
     /// A finished login, unless its target asks for more.
     pub(super) async fn open(&mut self, authenticated: Arc<Authenticated>) -> Auth {
+        let Phase::Login(attempt) = &self.phase else { return Auth::reject() };
+        let reference = attempt.reference().clone();
         let name = authenticated.login_name();
         let route = Route { target: name.target.clone(), account: name.account.clone(), reason: None };
         let Some(lacking) = lacking(&self.bastion, &authenticated, &route).await else {
-            return self.enter(authenticated, route).await;
+            return self.enter(authenticated, route, reference).await;
         };
         let step_up = StepUp::new(authenticated, lacking);
-        let ground = Ground::of(&self.bastion);
+        let ground = Ground { reference, ..Ground::of(&self.bastion) };
         self.phase = Phase::Stepping(Stepping { arriving: None, ground, route, turn: Turn::Told(step_up) });
         ask_by_prompt(true)
     }
 
-    async fn enter(&mut self, authenticated: Arc<Authenticated>, route: Route) -> Auth {
-        let cutter = Cutter::new(self.kill.clone());
-        let entered = connection::enter(&self.bastion, authenticated, route.reason, self.peer, cutter).await;
+    async fn enter(&mut self, authenticated: Arc<Authenticated>, route: Route, reference: Reference) -> Auth {
+        let (cutter, reason) = (Cutter::new(self.kill.clone()), route.reason);
+        let entered =
+            connection::enter(&self.bastion, authenticated, reason, self.peer, cutter, reference).await;
         self.opened(entered)
     }
 
@@ -231,7 +235,7 @@ impl Handler {
                 }
                 let route = Route { reason: stepped.reason, ..route };
                 match stepping.arriving.map(|arriving| arriving.outer) {
-                    None => self.enter(stepped.authenticated, route).await,
+                    None => self.enter(stepped.authenticated, route, stepping.ground.reference).await,
                     Some(Outer::Open(outer)) => self.enter_inner(&outer, stepped.authenticated, route).await,
                     Some(Outer::Remediation(_)) => Auth::reject(),
                 }

@@ -24,6 +24,7 @@ use super::proxy;
 use super::stalled::stalled;
 use super::stream::OperatorStream;
 use super::tap::Tap;
+use crate::bastion::Bastion;
 
 /// A connection through a proxy, which says first where it comes from.
 pub(super) async fn proxied(
@@ -62,7 +63,7 @@ pub(super) async fn connection(
     let standing = place.standing().clone();
     let ended = run(stream, peer, &door, config, deadline, (place, kill.clone())).await;
     kill.cancel();
-    if !standing.done() {
+    if !standing.done() && !matches!(ended, Ended::Stopping) {
         let offence = offence(&ended, &standing);
         counts::login(offence.name());
         door.places().punish(peer.ip(), offence);
@@ -77,6 +78,8 @@ enum Ended {
     Itself(Result<(), russh::Error>),
     Overdue,
     Stalled,
+    /// The server stops, and nothing can follow the login.
+    Stopping,
 }
 
 async fn run(
@@ -97,7 +100,13 @@ async fn run(
     let manners = Manners { pace, conduct: conduct.clone() };
     let (handler, entrance) = Handler::new(door, peer, kill.clone(), manners, place, proof);
     let logged_in = entrance.logged_in.clone();
-    let running = match timeout_at(deadline, server::run_stream(config, stream, handler)).await {
+    let stopping = stopping(door.bastion(), &logged_in);
+    tokio::pin!(stopping);
+    let started = tokio::select! {
+        started = timeout_at(deadline, server::run_stream(config, stream, handler)) => started,
+        () = &mut stopping => return Ended::Stopping,
+    };
+    let running = match started {
         Ok(Ok(running)) => running,
         Ok(Err(why)) => return Ended::Itself(Err(why)),
         Err(_) => return Ended::Overdue,
@@ -112,6 +121,11 @@ async fn run(
             kill.cancel();
             let _ = running.await;
             Ended::Overdue
+        }
+        () = stopping => {
+            kill.cancel();
+            let _ = running.await;
+            Ended::Stopping
         }
         () = stuck(handle, &logged_in, &conduct) => {
             conduct.end(Dropped::Stalled);
@@ -139,6 +153,7 @@ fn offence(ended: &Ended, standing: &Standing) -> Offence {
         // Nobody aborts it: its task has panicked.
         Ended::Itself(Err(Join(_))) => Offence::Crash,
         Ended::Stalled
+        | Ended::Stopping
         | Ended::Itself(
             Ok(())
             | Err(
@@ -160,6 +175,14 @@ pub(super) async fn overdue(deadline: Instant, logged_in: &CancellationToken) {
     tokio::select! {
         () = sleep_until(deadline) => {}
         () = logged_in.cancelled() => std::future::pending().await,
+    }
+}
+
+/// Returns once the server stops under a login that is not finished: nothing could follow it.
+pub(super) async fn stopping(bastion: &Bastion, logged_in: &CancellationToken) {
+    bastion.live.drain().ordered().await;
+    if logged_in.is_cancelled() {
+        std::future::pending().await
     }
 }
 

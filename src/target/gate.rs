@@ -14,13 +14,15 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::meters;
+
 const HIGH: usize = 2 << 20;
 const LOW: usize = 1 << 20;
 /// What a queued message costs besides its bytes: a peer that sends single bytes is held to the same memory.
 const OVERHEAD: usize = 160;
 
 /// Counts what has come from a target and has not yet gone to the operator.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     queued: AtomicUsize,
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
@@ -29,17 +31,39 @@ pub(super) struct Gate {
     /// The session was cut: the socket is not shut down, so that it is reset.
     reset: AtomicBool,
     waker: Mutex<Option<Waker>>,
+    meter: meters::Queue,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            queued: AtomicUsize::new(0),
+            upload_waits: AtomicBool::new(false),
+            open_for_good: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            waker: Mutex::default(),
+            meter: meters::queue(meters::Leg::Operator),
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.meter.fewer(*self.queued.get_mut());
+    }
 }
 
 impl Gate {
     /// `bytes` have arrived.
     pub(super) fn arrived(&self, bytes: usize) {
         self.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
+        self.meter.more(bytes + OVERHEAD);
     }
 
     /// `bytes` that had arrived have gone on.
     pub(super) fn gone(&self, bytes: usize) {
         let before = self.queued.fetch_sub(bytes + OVERHEAD, Ordering::SeqCst);
+        self.meter.fewer(bytes + OVERHEAD);
         if before.saturating_sub(bytes + OVERHEAD) <= LOW {
             self.wake();
         }

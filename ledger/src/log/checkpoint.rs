@@ -27,6 +27,20 @@ pub trait Sign: Send + Sync {
     fn sign(&self, message: &[u8]) -> [u8; 64];
 }
 
+impl<S: Sign + ?Sized> Sign for std::sync::Arc<S> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn public(&self) -> [u8; 32] {
+        (**self).public()
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        (**self).sign(message)
+    }
+}
+
 /// Whose signatures count: a name and an Ed25519 public key. As text a C2SP `signed-note` verifier key:
 /// `name+<key id, 8 hex digits>+<base64 of 0x01 and the key>`.
 #[derive(Clone, Debug, PartialEq, Eq)]

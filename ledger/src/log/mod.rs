@@ -29,7 +29,7 @@ pub use event::{Event, EventError, MAX_EVENT};
 pub use open::OpenError;
 pub use proof::{Proof, ProofError, consistent, prove};
 pub use reader::{Filter, LogError, Reader, tail};
-pub use reserve::has_reserve;
+pub use reserve::{has_reserve, may_have_reserve};
 pub use torn::Torn;
 pub use verify::{Broken, Counts, Place, VerifyError, Why, verify};
 pub use writer::{AppendError, CheckpointError, Log};

@@ -100,6 +100,8 @@ impl Log {
         let key = VerifierKey::of(signer.as_ref())?;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir.to_owned()))?;
         let files = Files::take(dir)?;
+        // What is reread is on disk, whoever wrote it: the tree never vouches for what only memory holds.
+        files.entries.sync_all().map_err(at(super::entries(dir)))?;
         let named = own_key(dir, &key)?;
         let (recorded, history_tail) = last_of_history(dir, &files.history, &key)?;
         let newest = newest(dir, &key)?;

@@ -23,6 +23,15 @@ pub fn has_reserve(dir: &Path) -> bool {
     std::fs::metadata(path(dir)).is_ok_and(|reserve| reserve.is_file() && taken(&reserve) >= SIZE)
 }
 
+/// Whether the log in `dir` has its reserve, or makes it again with its next event.
+pub fn may_have_reserve(dir: &Path) -> bool {
+    has_reserve(dir) || has_room(dir)
+}
+
+fn has_room(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= FREE)
+}
+
 fn path(dir: &Path) -> PathBuf {
     dir.join("reserve")
 }
@@ -42,7 +51,7 @@ impl Reserve {
 
     /// Makes it again once there is room, whoever took it away.
     pub(super) fn keep(&self) {
-        if !has_reserve(&self.dir) && self.has_room() && self.make().is_err() {
+        if !has_reserve(&self.dir) && has_room(&self.dir) && self.make().is_err() {
             let _ = std::fs::remove_file(path(&self.dir));
         }
     }
@@ -50,10 +59,6 @@ impl Reserve {
     /// Gives it up; false when there was none left.
     pub(super) fn give_up(&self) -> bool {
         std::fs::remove_file(path(&self.dir)).is_ok()
-    }
-
-    fn has_room(&self) -> bool {
-        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= FREE)
     }
 
     fn make(&self) -> io::Result<()> {

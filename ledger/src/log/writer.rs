@@ -31,6 +31,24 @@ pub enum AppendError {
     Write(#[from] WriteError),
 }
 
+impl AppendError {
+    /// As [`WriteError::is_full`].
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write(why) if why.is_full())
+    }
+}
+
+impl CheckpointError {
+    /// As [`WriteError::is_full`]; the newest checkpoint's own file counts too, for it takes its place only when it is whole.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Write(why) => why.is_full(),
+            Self::File { source, .. } => is_full(source),
+            Self::Key => false,
+        }
+    }
+}
+
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {

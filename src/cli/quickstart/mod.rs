@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::directory::{self, DirectoryError};
 use super::init::{self, InitError};
 use super::keyfile::{self, KeyFile, KeyFileError};
-use super::serve::{self, ServeError};
+use super::serve::{self, Doors, Format, ServeError};
 use super::ssh_files::SshFiles;
 use super::terminal;
 use crate::bastion::Bastion;
 use crate::config::{self, Config, Environment, Evidence};
 use crate::control::Caller;
 use crate::control::lock::Lock;
+use crate::sandbox;
 use crate::store::StoreError;
 use laptop::Laptop;
 use words::Voice;
@@ -92,7 +93,9 @@ pub(super) async fn quickstart(
     listen: Option<SocketAddr>,
     environment: &Environment,
 ) -> Result<(), QuickstartError> {
-    serve::log_to_stderr(environment.log.as_deref().or(Some("warn")));
+    serve::log_to_stderr(environment.log.as_deref().or(Some("warn")), Format::Text);
+    // No more than that: the shell of the demo target is its caller's own, with all they may do.
+    sandbox::conceal();
     if !dir.join(config::FILE).exists() {
         init::init(dir, &configuration(listen.unwrap_or(LISTEN))).await?;
     }
@@ -101,11 +104,12 @@ pub(super) async fn quickstart(
     let dir = config.dir.clone();
     let lock = Lock::take(&dir).map_err(DirectoryError::from)?;
     let ours = std::fs::read_to_string(dir.join(config::FILE)).is_ok_and(|text| text.starts_with(MARK));
+    let doors = Doors::open(&config, Vec::new())?;
     let bastion = directory::open(config).await?;
     let stop = CancellationToken::new();
     let scene = if ours { Some(Scene::set(&bastion, environment, stop.clone()).await?) } else { None };
     let ready = async |bound: &[SocketAddr]| welcome(scene.as_ref(), bound, environment).await;
-    let served = serve::run(bastion.clone(), environment, ready).await;
+    let served = serve::run(bastion.clone(), doors, environment, ready).await;
     stop.cancel();
     if let Some(scene) = scene {
         scene.agent.ended().await;
