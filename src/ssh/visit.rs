@@ -35,7 +35,11 @@ pub(super) async fn proxied(
     deadline: Instant,
     waiting: OwnedSemaphorePermit,
 ) {
-    let named = timeout_at(deadline, proxy::source(&mut stream)).await;
+    let bastion = door.bastion().clone();
+    let named = tokio::select! {
+        named = timeout_at(deadline, proxy::source(&mut stream)) => named,
+        () = bastion.live.drain().ordered() => return,
+    };
     drop(waiting);
     let peer = match named {
         Ok(Ok(named)) => named.unwrap_or(proxy),
