@@ -12,12 +12,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
-    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, Destination, DeviceFacts, DeviceName,
+    OperatorName, Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Start};
+use crate::channel::{Asked, End, Start};
 use crate::device::{Known, Proven};
 use crate::login::{Authenticated, Invited};
 use crate::store::{BundleFile, Store, StoreError};
@@ -165,6 +165,9 @@ pub enum Refused {
     /// The login name names no target.
     #[error("the login name names no target")]
     NoTarget,
+    /// What is asked for is no subsystem's name or no place to forward to.
+    #[error("{0}")]
+    Malformed(String),
     /// The policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -192,10 +195,10 @@ impl Wanted {
         let mut event = named(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
-        event.detail.insert(
-            "kind".into(),
-            kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into(),
-        );
+        let start = &self.asked.start;
+        let kind = kind_of(start).map_or_else(|_| start.word().to_owned(), |kind| kind.word());
+        event.detail.insert("kind".into(), kind.into());
+        describe_stream(&mut event, start);
         event
     }
 }
@@ -219,7 +222,10 @@ pub async fn permit(
     since: Option<Timestamp>,
 ) -> Result<Permitted, (Wanted, Refused)> {
     let Some(target) = wanted.target.clone() else { return Err((wanted, Refused::NoTarget)) };
-    let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
+    let kind = match kind_of(&wanted.asked.start) {
+        Ok(kind) => kind,
+        Err(why) => return Err((wanted, Refused::Malformed(why))),
+    };
     let moment = Moment { asked: bastion.clock.now(), since };
     let account = wanted.account.as_ref();
     match judge(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
@@ -388,12 +394,45 @@ impl Standing {
     }
 }
 
-/// The kind of channel that a request begins; `None` for a subsystem whose name is not one.
-fn kind_of(start: &Start) -> Option<ChannelKind> {
+/// The kind of channel that a request begins; else what is wrong with the name or the place.
+fn kind_of(start: &Start) -> Result<ChannelKind, String> {
     match start {
-        Start::Shell => Some(ChannelKind::Shell),
-        Start::Exec(_) => Some(ChannelKind::Exec),
-        Start::Subsystem(name) => ChannelKind::subsystem(name).ok(),
+        Start::Shell => Ok(ChannelKind::Shell),
+        Start::Exec(_) => Ok(ChannelKind::Exec),
+        Start::Subsystem(name) => ChannelKind::subsystem(name).map_err(|why| why.to_string()),
+        Start::Forward(stream) => destination(&stream.to).map(ChannelKind::Forward),
+        Start::Listen(end) => listening(end).map(|()| ChannelKind::ReverseForward),
+        Start::Return(_) => Ok(ChannelKind::ReverseForward),
+        Start::Agent => Ok(ChannelKind::Agent),
+        Start::X11(_) => Ok(ChannelKind::X11),
+    }
+}
+
+fn destination(end: &End) -> Result<Destination, String> {
+    match end {
+        End::Tcp { host, port } => Destination::tcp(host, *port),
+        End::Unix(path) => Destination::unix(path),
+    }
+    .map_err(|why| why.to_string())
+}
+
+/// Where a target may be asked to listen: any host that could be one (the target judges it), any port, a plain path.
+fn listening(end: &End) -> Result<(), String> {
+    match end {
+        End::Tcp { host, port } => {
+            let plain = host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic());
+            let fits = plain && *port <= u32::from(u16::MAX);
+            fits.then_some(()).ok_or_else(|| format!("{end} is no place to listen"))
+        }
+        End::Unix(path) => Destination::unix(path).map(|_| ()).map_err(|why| why.to_string()),
+    }
+}
+
+/// Where a stream leads and comes from.
+fn describe_stream(event: &mut Event, start: &Start) {
+    if !start.is_session() {
+        event.detail.extend(start.command().map(|to| ("to".to_owned(), to.into())));
+        event.detail.extend(start.origin().map(|from| ("from".to_owned(), from.to_string().into())));
     }
 }
 
@@ -455,6 +494,14 @@ impl Permitted {
         self.permit.kind()
     }
 
+    /// All that must go on being permitted for the channel to go on.
+    pub fn kinds(&self) -> Vec<ChannelKind> {
+        let mut kinds = vec![self.kind().clone()];
+        kinds.extend(self.asked.agent.then_some(ChannelKind::Agent));
+        kinds.extend(self.asked.screen.is_some().then_some(ChannelKind::X11));
+        kinds
+    }
+
     /// The login it rests on.
     pub fn authenticated(&self) -> &Arc<Authenticated> {
         &self.authenticated
@@ -466,5 +513,12 @@ impl Permitted {
         event.target = Some(self.target().to_string());
         event.account = Some(self.account().to_string());
         event
+    }
+
+    /// Says of the channel itself what it is.
+    pub fn describe(&self, event: &mut Event) {
+        event.detail.insert("kind".into(), self.kind().word().into());
+        event.detail.insert("grant".into(), self.permit.grant().as_str().into());
+        describe_stream(event, &self.asked.start);
     }
 }

@@ -128,23 +128,6 @@ pub async fn enter_inner(
     None
 }
 
-/// A forward was asked for, and refused.
-pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: String) {
-    let reference = bastion.ids.reference(bastion.clock.now());
-    let cause = format!("a forward to {to}: no grant permits forwards");
-    let refusal = Refusal::new("ACCESS-002", "forwards are not permitted", cause, reference);
-    let mut event = bastion.audit.event("access.denied");
-    event.operator = Some(connection.authenticated.operator().to_string());
-    event.device = connection.authenticated.device().map(ToString::to_string);
-    event.target = connection.route.target.as_ref().map(ToString::to_string);
-    event.account = connection.route.account.as_ref().map(ToString::to_string);
-    event.detail.insert("kind".into(), "forward".into());
-    refusal.describe(&mut event);
-    if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(%failed, "a refused forward was not logged");
-    }
-}
-
 /// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.
 pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
     tokio::select! {

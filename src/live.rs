@@ -154,7 +154,7 @@ pub struct Session {
     pub account: AccountName,
     /// When the first permit was given.
     pub since: Timestamp,
-    channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
+    channels: Mutex<HashMap<RecordingId, (Vec<ChannelKind>, Timestamp)>>,
     /// Channels ever begun.
     begun: AtomicU32,
     /// The session's entry in the log.
@@ -361,12 +361,14 @@ impl Connection {
             return false;
         }
         let Some(session) = self.opened_session() else { return true };
-        let channels: Vec<(ChannelKind, Timestamp)> = lock(&session.channels).values().cloned().collect();
-        for (kind, asked) in channels {
+        let channels: Vec<(Vec<ChannelKind>, Timestamp)> = lock(&session.channels).values().cloned().collect();
+        for (kinds, asked) in channels {
             let moment = Moment { asked, since: Some(session.since) };
             let (target, account) = (session.target.as_str(), Some(&session.account));
-            if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err() {
-                return false;
+            for kind in kinds {
+                if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err() {
+                    return false;
+                }
             }
         }
         true
@@ -417,9 +419,15 @@ impl Session {
         }
     }
 
-    /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
-    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
-        lock(&self.channels).insert(recording.clone(), (kind, asked));
+    /// A channel of this session begins, asked for at `asked`, which rests on all these kinds; it is listed and re-decided until
+    /// the guard is dropped.
+    pub fn channel(
+        self: &Arc<Self>,
+        recording: RecordingId,
+        kinds: Vec<ChannelKind>,
+        asked: Timestamp,
+    ) -> Open {
+        lock(&self.channels).insert(recording.clone(), (kinds, asked));
         Open { session: self.clone(), recording }
     }
 }

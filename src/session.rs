@@ -1,6 +1,9 @@
 //! The story of a channel, in order: wanted, permitted, recorded, connected, closed, sealed.
 //! Never holds a phase that was not reached by the one before it.
 
+mod listening;
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +13,22 @@ use serde_json::{Map, Value};
 use crate::access::{self, Moment, Permitted, Refused, Wanted};
 use crate::audit::Outcome;
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Ingress};
+use crate::channel::{Asked, Caller, Ingress};
 use crate::connection;
 use crate::device;
 use crate::live::{Carried, Connection, Cut, Open, Route, Session};
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits};
-use crate::target::{self, ConnectError, Connected, Stop, Unconnected};
+use crate::target::{self, ConnectError, Leg, Stop, Unconnected};
+
+pub use listening::{Listening, listen};
+use streams::Returns;
 
 /// What is told to who named no target.
 const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
+/// What is told to who asks for what is no name and no place.
+const MALFORMED: &str = "what was asked for is not well-formed; write addresses in their usual form";
 /// What is told when a decision cannot be made.
 const NOT_NOW: &str = "the bastion cannot decide now; try again in a moment";
 /// What is told when nothing can be recorded.
@@ -31,50 +39,84 @@ const TARGET_GONE: &str = "the target's connection ended";
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
-pub async fn run(bastion: Arc<Bastion>, carried: Carried, asked: Asked, mut ingress: impl Ingress) {
-    if let Err(refusal) = story(&bastion, carried.connection(), asked, &mut ingress).await {
-        ingress.accept().await;
-        ingress.dismiss(&refusal.text()).await;
+pub async fn run(
+    bastion: Arc<Bastion>,
+    carried: Carried,
+    asked: Asked,
+    mut ingress: impl Ingress,
+    caller: impl Caller,
+) {
+    if let Err(refusal) = story(&bastion, carried.connection(), asked, &mut ingress, &caller).await {
+        ingress.refuse(&refusal).await;
     }
 }
 
 /// The story. Each phase is moved into the next; whoever reads only this function knows what happens to a channel.
 async fn story(
     bastion: &Arc<Bastion>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     asked: Asked,
     ingress: &mut impl Ingress,
+    caller: &impl Caller,
 ) -> Result<(), Refusal> {
-    let generation = bastion.live.generation();
-    let Route { target, account } = connection.route.clone();
-    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
-    let permitted = permit(bastion, connection, wanted).await?;
-    let warnings = permitted.warnings().to_vec();
-    let (session, place) = connection::session(bastion, connection, &permitted)
-        .await
-        .map_err(|why| unrecorded(bastion, &why))?;
-    let recorded =
-        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
-    let _open = listed(&session, &recorded);
-    let recorded = settled(bastion, &session, generation, recorded).await?;
-    let stop = Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() };
-    let mut connected = match target::connect(bastion, recorded, &stop).await {
+    let (recorded, _open) = begun(bastion, connection, asked).await?;
+    let warnings = recorded.permitted().warnings().to_vec();
+    let mut connected = match target::connect(bastion, recorded, &stop(connection)).await {
         Ok(connected) => connected,
         Err(unconnected) => return unreached(bastion, connection, unconnected).await,
     };
     ingress.accept().await;
     ingress.notice(&warnings).await;
-    let ended = relayed(bastion, connection, &mut connected, ingress).await;
+    let returns = Returns::of(bastion, connection, connected.arrivals(), caller);
+    let (recorded, leg) = connected.parts();
+    let ended = relayed(bastion, connection, recorded, leg, ingress).await;
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
+    returns.over().await;
     sealed(bastion, connected.leave().await, ended).await
+}
+
+/// Wanted, permitted, recorded, listed: from here on it can be cut, and nothing is dialled yet.
+async fn begun(
+    bastion: &Arc<Bastion>,
+    connection: &Connection,
+    asked: Asked,
+) -> Result<(Recorded, Open), Refusal> {
+    let generation = bastion.live.generation();
+    let Route { target, account } = connection.route.clone();
+    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
+    let permitted = permit(bastion, connection, wanted).await?;
+    let (session, place) = connection::session(bastion, connection, &permitted)
+        .await
+        .map_err(|why| unrecorded(bastion, &why))?;
+    let recorded =
+        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(bastion, &why))?;
+    let open = listed(&session, &recorded);
+    let recorded = settled(bastion, &session, generation, recorded).await?;
+    Ok((recorded, open))
+}
+
+/// Whether a session channel may also use the operator's agent or screen. The no is logged; the yes is part of the channel's
+/// recording and is asked again with it.
+pub async fn may(bastion: &Bastion, connection: &Connection, asked: Asked) -> bool {
+    let Route { target, account } = connection.route.clone();
+    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
+    permit(bastion, connection, wanted).await.is_ok()
+}
+
+fn stop(connection: &Connection) -> Stop {
+    Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() }
 }
 
 /// How a channel ended: by itself, or because it was cut.
 enum How {
     Ended(Ended),
     Cut(Cut),
+    /// A stream was not taken while others on its connection to the target waited for it.
+    Stalled,
+    /// The operator's client did not take a stream that began on the target.
+    Untaken,
 }
 
 /// Asks the policy, and logs a refusal before it is told.
@@ -85,6 +127,7 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Err(refused) => refused,
     };
     let refusal = match &refused {
+        Refused::Malformed(_) => refusal(bastion, "ACCESS-010", MALFORMED.into(), refused.to_string()),
         Refused::NoTarget => refusal(bastion, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
         Refused::Denied(denial) => {
             let refusal = refusal(bastion, denial.code(), denial.told(), denial.to_string());
@@ -131,21 +174,23 @@ async fn settled(
 
 fn listed(session: &Arc<Session>, recorded: &Recorded) -> Open {
     let permitted = recorded.permitted();
-    session.channel(recorded.id().clone(), permitted.kind().clone(), permitted.at())
+    session.channel(recorded.id().clone(), permitted.kinds(), permitted.at())
 }
 
 /// Carries the channel until it ends by itself, is cut, or its time is up.
 async fn relayed(
     bastion: &Bastion,
     connection: &Connection,
-    connected: &mut Connected,
+    recorded: &Recorded,
+    leg: &mut Leg,
     ingress: &mut impl Ingress,
 ) -> How {
-    let (recorded, leg) = connected.parts();
     let permitted = recorded.permitted();
     let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
     let cutter = &connection.cutter;
-    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle };
+    let program = permitted.asked().start.is_session();
+    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, program };
+    let watch = leg.watch();
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
@@ -155,6 +200,7 @@ async fn relayed(
             ended => How::Ended(ended),
         },
         () = reached(bastion, deadline) => How::Cut(Cut::TimeUp),
+        () = Leg::holds_up_others(watch), if !program => How::Stalled,
     }
 }
 
@@ -179,9 +225,19 @@ async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), R
             (outcome, Some((cut.code(), cut.told())))
         }
         How::Ended(Ended::Finished { status, signal }) => {
-            detail.insert("exit".into(), status.into());
-            detail.insert("signal".into(), signal.into());
+            if recorded.permitted().asked().start.is_session() {
+                detail.insert("exit".into(), status.into());
+                detail.insert("signal".into(), signal.into());
+            }
             (Outcome::Ok, None)
+        }
+        How::Untaken => {
+            let reason = "the operator's client refused it, or did not answer".to_owned();
+            (Outcome::Failed { code: Some("SESSION-008".into()), reason }, None)
+        }
+        How::Stalled => {
+            let reason = "the operator's side did not take it, and other streams waited for it".to_owned();
+            (Outcome::Failed { code: Some("SESSION-007".into()), reason }, None)
         }
         How::Ended(Ended::Unrecorded(why)) => {
             let outcome = Outcome::Failed { code: Some("RECORD-001".into()), reason: why.to_string() };

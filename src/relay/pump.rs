@@ -23,6 +23,8 @@ pub struct Limits {
     pub gone: CancellationToken,
     /// The longest time a terminal may stay without input and output; `None` for channels that may be silent.
     pub idle: Option<Duration>,
+    /// Whether a program's status is to come after its output; a bare stream has none.
+    pub program: bool,
 }
 
 /// How a channel ended.
@@ -57,7 +59,7 @@ pub async fn run(
     let (from_operator, to_operator) = ingress.split();
     let (from_target, to_target) = egress.split();
     let (activity, over) = (Activity::new(), from_operator.over());
-    let down = down(from_target, to_operator, tap, &activity);
+    let down = down(from_target, to_operator, tap, &activity, limits.program);
     let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
     let (mut up_ended, mut closed) = (false, false);
@@ -102,6 +104,7 @@ async fn down(
     to: &mut impl Sink<Item = FromTarget>,
     tap: &impl Tap,
     activity: &Activity,
+    program: bool,
 ) -> Ended {
     let (mut status, mut signal, mut held) = (None, None, false);
     while let Some(message) = from.next().await {
@@ -113,7 +116,9 @@ async fn down(
         match &message {
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
-            FromTarget::Eof if status.is_none() && signal.is_none() && activity.input_ended() => {
+            FromTarget::Eof
+                if program && status.is_none() && signal.is_none() && activity.input_ended() =>
+            {
                 held = true;
                 from.settle(size);
                 continue;

@@ -92,7 +92,7 @@ impl Ingress for Leg<FromOperator, FromTarget> {
 
     async fn accept(&mut self) {}
     async fn notice(&mut self, _: &[String]) {}
-    async fn dismiss(&mut self, _: &str) {}
+    async fn refuse(&mut self, _: &Refusal) {}
     async fn close(&mut self) {}
 }
 
@@ -137,7 +137,7 @@ fn data(text: &'static str) -> FromTarget {
 }
 
 fn unlimited() -> Limits {
-    Limits { cut: CancellationToken::new(), gone: CancellationToken::new(), idle: None }
+    Limits { cut: CancellationToken::new(), gone: CancellationToken::new(), idle: None, program: true }
 }
 
 #[tokio::test]

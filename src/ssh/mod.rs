@@ -4,19 +4,23 @@
 mod algorithms;
 mod answering;
 mod asking;
+mod calling;
 mod channels;
 mod device_enrolment;
 mod door;
 mod flow;
+mod forwards;
 mod handler;
 mod inlet;
 mod inner;
 mod listener;
+mod opening;
 mod outlet;
 mod overheard;
 mod remediation;
 mod stream;
 mod tap;
+mod tunnel;
 mod words;
 
 pub use listener::{ServeError, Stop, serve};

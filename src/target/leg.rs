@@ -3,13 +3,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::client::Msg;
+use tokio::time::timeout;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 
-use super::gate::Gate;
+use super::gate::{Gate, Meter};
 use crate::channel::{Egress, FromOperator, FromTarget, Gone, Sink, Source};
 
+/// How long a target may take to hear that a channel is over.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// How often a channel is looked at that may hold up others, and how many times in a row it may be found to.
+const LOOK: Duration = Duration::from_secs(1);
+const STALLED: u32 = 5;
 /// Longest text of a target about a signal that is passed on, in characters.
 const WORDS: usize = 256;
 /// Longest name of a signal (RFC 4254 section 6.10 has none over four; extensions bear a domain).
@@ -27,6 +34,7 @@ pub struct FromLeg {
     early: VecDeque<FromTarget>,
     half: ChannelReadHalf,
     gate: Arc<Gate>,
+    meter: Arc<Meter>,
 }
 
 /// What the target is told.
@@ -42,8 +50,34 @@ impl Leg {
         gate: Arc<Gate>,
         early: VecDeque<FromTarget>,
     ) -> Self {
-        Self { from: FromLeg { early, half, gate: gate.clone() }, to: ToLeg { half: write, gate } }
+        let meter = gate.meter(write.id());
+        Self { from: FromLeg { early, half, gate: gate.clone(), meter }, to: ToLeg { half: write, gate } }
     }
+
+    /// Tells the target that the channel is over, within a bounded time.
+    pub async fn close(&self) {
+        let _ = timeout(GOODBYE, self.to.half.close()).await;
+    }
+
+    /// Returns once this channel alone has held up the others of its connection for [`STALLED`]; never where it is alone.
+    pub async fn holds_up_others(watch: Watch) {
+        let mut since = 0;
+        while since < STALLED {
+            tokio::time::sleep(LOOK).await;
+            since = if watch.gate.is_held_by(&watch.meter) { since + 1 } else { 0 };
+        }
+    }
+
+    /// What [`Leg::holds_up_others`] looks at.
+    pub fn watch(&self) -> Watch {
+        Watch { gate: self.from.gate.clone(), meter: self.from.meter.clone() }
+    }
+}
+
+/// How far a channel is behind, as its connection's gate counts it.
+pub struct Watch {
+    gate: Arc<Gate>,
+    meter: Arc<Meter>,
 }
 
 impl Egress for Leg {
@@ -57,8 +91,8 @@ impl Egress for Leg {
 
 impl Drop for Leg {
     fn drop(&mut self) {
-        // A closed gate would leave the connection's loop waiting for input that nobody will take.
-        self.to.gate.open();
+        // What is not taken any more must not keep the others of the connection waiting.
+        self.from.gate.leave(&self.from.meter);
     }
 }
 
@@ -70,26 +104,26 @@ impl Source for FromLeg {
             return Some(early);
         }
         loop {
-            if let Some(message) = read(self.half.wait().await?, &self.gate) {
+            if let Some(message) = read(self.half.wait().await?, &self.gate, &self.meter) {
                 return Some(message);
             }
         }
     }
 
     fn settle(&self, size: usize) {
-        self.gate.gone(size);
+        self.gate.gone(&self.meter, size);
     }
 }
 
 /// What a message of russh means here; `None` for those that say nothing to an operator.
-pub(super) fn read(message: ChannelMsg, gate: &Gate) -> Option<FromTarget> {
+pub(super) fn read(message: ChannelMsg, gate: &Gate, meter: &Meter) -> Option<FromTarget> {
     let message = match message {
         // Counted by the handler as it arrived.
         ChannelMsg::Data { data } => return Some(FromTarget::Data(data)),
         ChannelMsg::ExtendedData { data, ext: 1 } => return Some(FromTarget::Stderr(data)),
         // RFC 4254 section 5.2 defines stderr alone.
         ChannelMsg::ExtendedData { data, .. } => {
-            gate.gone(data.len());
+            gate.gone(meter, data.len());
             return None;
         }
         ChannelMsg::Eof => FromTarget::Eof,
@@ -102,7 +136,7 @@ pub(super) fn read(message: ChannelMsg, gate: &Gate) -> Option<FromTarget> {
         },
         _ => return None,
     };
-    gate.arrived(message.size());
+    gate.arrived(meter, message.size());
     Some(message)
 }
 

@@ -1,46 +1,40 @@
-//! Recorded -> Connected: the bastion's own connection to a registered target, one for each session channel.
-//! Never trusts a host key it was not told of, never shows a target anything of the operator's, and takes no channel that
-//! a target opens.
+//! Recorded -> Connected: the bastion's own connection to a registered target, one for each channel that it is asked for.
+//! Never trusts a host key it was not told of, never shows a target anything of the operator's, and takes no channel that a
+//! target opens but those that the operator asked for and the policy permits.
 
 mod algorithms;
+mod arrivals;
 mod dial;
 mod gate;
 mod hostkey;
 mod leg;
+mod line;
 mod login;
 mod places;
 mod request;
 mod scan;
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use policy::Target;
-use russh::client::{self, Handle};
-use ssh_key::PublicKey;
-use tokio::io::BufReader;
-use tokio::time::timeout;
+use jiff::Timestamp;
+use keys::Allow;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bastion::Bastion;
+use crate::channel::{End, Start};
 use crate::recording::Recorded;
 
-use gate::{Gate, Gated};
-use hostkey::KnownHost;
-use login::{Purpose, Visitor};
-use request::Asking;
+use arrivals::Expects;
+use line::{Errand, Line};
 
+pub use arrivals::{Arrival, Arrivals};
 pub use leg::Leg;
 pub use places::Places;
 pub use scan::{check, scan};
 
 /// The longest that key exchange, host key check and login may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes read from a socket at once.
-const READ_AHEAD: usize = 64 << 10;
-/// How long a target may take to hear that we leave.
-const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Why a target was not reached. What the operator is told says no more than they could see by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +81,9 @@ pub enum ConnectError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Nobody takes the forward where it leads.
+    #[error("the target could not connect to where the forward leads")]
+    NotThere,
     /// No certificate could be made for the login.
     #[error("no certificate for the login: {why}")]
     Certificate {
@@ -120,6 +117,7 @@ impl ConnectError {
             Self::HostKey { .. } | Self::Registered { .. } => "TARGET-004",
             Self::Login { .. } | Self::Certificate { .. } => "TARGET-005",
             Self::Request { .. } => "TARGET-006",
+            Self::NotThere => "TARGET-007",
         }
     }
 
@@ -136,6 +134,7 @@ impl ConnectError {
             }
             Self::Login { .. } | Self::Certificate { .. } => "the target refused the login; ask its owner",
             Self::Request { .. } => "the target refused what was asked for",
+            Self::NotThere => "nobody answers where this leads",
         }
     }
 }
@@ -144,8 +143,7 @@ impl ConnectError {
 pub struct Connected {
     recorded: Recorded,
     leg: Leg,
-    connection: Handle<Visitor>,
-    address: SocketAddr,
+    line: Line,
     /// Closes the socket when the connection is left.
     killer: DropGuard,
 }
@@ -166,16 +164,21 @@ impl Connected {
 
     /// The address the target was pinned to.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.line.address
+    }
+
+    /// The channels that the target opens on this connection, as far as they are expected; `None` when they were asked for
+    /// before.
+    pub fn arrivals(&mut self) -> Option<Arrivals> {
+        self.line.arrivals.take()
     }
 
     /// Takes leave of the target and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, leg, connection, killer, .. } = self;
+        let Self { recorded, leg, line, killer } = self;
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
-        let goodbye = connection.disconnect(russh::Disconnect::ByApplication, "", "");
-        let _ = timeout(GOODBYE, goodbye).await;
+        line.leave().await;
         drop(killer);
         recorded
     }
@@ -202,7 +205,70 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         reached = reach(bastion, &recorded, kill) => reached,
     };
     match reached {
-        Ok((leg, connection, address)) => Ok(Connected { recorded, leg, connection, address, killer }),
+        Ok((leg, line)) => Ok(Connected { recorded, leg, line, killer }),
+        Err(why) => Err(Unconnected { recorded, why }),
+    }
+}
+
+/// A target that listens for the operator, and the recording it rests on.
+pub struct Listener {
+    recorded: Recorded,
+    line: Line,
+    end: End,
+    port: u32,
+    killer: DropGuard,
+}
+
+impl Listener {
+    /// The port, where the target chose it; else 0.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// When the permit ends.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.recorded.permitted().permit().ends()
+    }
+
+    /// The streams that come there; `None` when they were asked for before.
+    pub fn arrivals(&mut self) -> Option<Arrivals> {
+        self.line.arrivals.take()
+    }
+
+    /// Asks the target to listen no more, within a bounded time.
+    pub async fn stop(&self) {
+        self.line.listen_no_more(&self.end, self.port).await;
+    }
+
+    /// Takes leave of the target, with all streams that came there, and gives the recording back.
+    pub async fn leave(self) -> Recorded {
+        let Self { recorded, line, killer, .. } = self;
+        line.leave().await;
+        drop(killer);
+        recorded
+    }
+}
+
+/// Dials, checks the host key, logs in and asks the target to listen, unless it is stopped.
+pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Result<Listener, Unconnected> {
+    let kill = CancellationToken::new();
+    let killer = kill.clone().drop_guard();
+    let Start::Listen(end) = recorded.permitted().asked().start.clone() else {
+        return Err(Unconnected { recorded, why: ConnectError::Request { what: "to listen" } });
+    };
+    let asking = async {
+        let line = arrive(bastion, &recorded, kill).await?;
+        let port = line.listen(&end).await?;
+        Ok((line, port))
+    };
+    let asked = tokio::select! {
+        biased;
+        () = stop.ending.cancelled() => Err(ConnectError::Stopped),
+        () = stop.gone.cancelled() => Err(ConnectError::Stopped),
+        asked = asking => asked,
+    };
+    match asked {
+        Ok((line, port)) => Ok(Listener { recorded, line, end, port, killer }),
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -211,80 +277,39 @@ async fn reach(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
-) -> Result<(Leg, Handle<Visitor>, SocketAddr), ConnectError> {
+) -> Result<(Leg, Line), ConnectError> {
+    let permitted = recorded.permitted();
+    let line = arrive(bastion, recorded, kill).await?;
+    let asked = permitted.asked();
+    let leg = match permitted.kind().destination() {
+        Some(destination) => line.forward(destination, asked.start.origin()).await?,
+        None => line.run(asked).await?,
+    };
+    Ok((leg, line))
+}
+
+/// A connection for what is recorded here.
+async fn arrive(
+    bastion: &Bastion,
+    recorded: &Recorded,
+    kill: CancellationToken,
+) -> Result<Line, ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
     let target = bundle
         .target(permitted.target())
         .ok_or_else(|| ConnectError::Registered { why: "the target is no longer registered".into() })?;
-    // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
-    let place = bastion.targets.place(target.name());
-    let _place = timeout(PATIENCE, place)
-        .await
-        .map_err(|_| ConnectError::Timeout { step: "waiting for other logins" })?;
-    let (stream, address) = dial::dial(&target.address().to_string()).await?;
-    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
-    let known = known_host(target)?;
-    let now = bastion.clock.now();
-    let certificate = login::certify(
-        bastion,
-        &Purpose {
-            account: permitted.account(),
-            key_id: format!("bartizan session={} operator={}", recorded.session(), permitted.operator()),
-            sources: sources(target, local),
-            now,
+    let asked = permitted.asked();
+    let errand = Errand {
+        target,
+        account: permitted.account(),
+        key_id: format!("bartizan session={} operator={}", recorded.session(), permitted.operator()),
+        allow: Allow {
+            agent: asked.agent,
+            x11: asked.screen.is_some(),
+            forward: matches!(asked.start, Start::Forward(_) | Start::Listen(_)),
         },
-    )?;
-    let gate = Arc::new(Gate::default());
-    let stranger = Arc::new(OnceLock::new());
-    let config = Arc::new(algorithms::config(&known));
-    let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate.clone(), kill);
-    let logging_in = async {
-        let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| {
-            let why = stranger.get().map_or_else(|| why.to_string(), ToString::to_string);
-            if stranger.get().is_some() {
-                ConnectError::HostKey { address, why }
-            } else {
-                ConnectError::Protocol { why }
-            }
-        })?;
-        login::login(&mut handle, permitted.account(), &certificate).await?;
-        let channel = handle
-            .channel_open_session()
-            .await
-            .map_err(|why| ConnectError::Protocol { why: why.to_string() })?;
-        Ok((handle, channel))
+        expects: Expects::of(asked),
     };
-    let (handle, channel) =
-        timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })??;
-    let (mut read, write) = channel.split();
-    let early = Asking { read: &mut read, write: &write, gate: &gate }.ask(permitted.asked()).await?;
-    Ok((Leg::new(read, write, gate, early), handle, address))
-}
-
-/// How the target sees the bastion: as the bundle says, else by the socket's own address.
-fn sources(target: &Target, local: IpAddr) -> Vec<IpAddr> {
-    // Ranges were refused when the bundle was applied.
-    let named: Vec<IpAddr> =
-        target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
-    if named.is_empty() { vec![local] } else { named }
-}
-
-fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {
-    let read = |texts: &[String]| -> Result<Vec<PublicKey>, ConnectError> {
-        texts
-            .iter()
-            .map(|text| {
-                PublicKey::from_openssh(text).map_err(|why| ConnectError::Registered { why: why.to_string() })
-            })
-            .collect()
-    };
-    let address = target.address().to_string();
-    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-    Ok(KnownHost {
-        keys: read(target.host_keys())?,
-        authorities: read(target.host_ca())?,
-        names: vec![target.name().to_string(), host.trim_matches(['[', ']']).to_owned()],
-    })
+    line::open(bastion, errand, kill).await
 }
