@@ -17,6 +17,20 @@ pub struct Client<'a> {
     options: Vec<String>,
 }
 
+/// How a target is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `operator+account+target@bastion`.
+    Name,
+    /// `-J operator@bastion account@target`.
+    Jump,
+}
+
+impl Route {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Name, Self::Jump];
+}
+
 impl<'a> Client<'a> {
     pub(crate) fn new(rig: &'a Rig, operator: &str) -> Self {
         Self {
@@ -67,6 +81,19 @@ impl<'a> Client<'a> {
     /// The same for another account.
     pub fn as_account(&self, account: &str, target: &str) -> String {
         format!("{}+{account}+{target}@bastion", self.operator)
+    }
+
+    /// The arguments of `ssh` that lead to a target: by its name in the login name, or by a jump.
+    pub fn by(&self, route: Route, target: &str) -> Vec<String> {
+        match route {
+            Route::Name => vec![self.at(target)],
+            Route::Jump => {
+                let known = self.rig.path("known_hosts");
+                let jump = format!("{}@bastion", self.operator);
+                let known = format!("UserKnownHostsFile={}", known.display());
+                vec!["-J".into(), jump, "-o".into(), known, format!("{ACCOUNT}@{target}")]
+            }
+        }
     }
 
     /// A client program (`ssh`, `scp`, `sftp`) with its configuration. Asked for a code, it answers.

@@ -5,6 +5,7 @@ mod builder;
 mod client;
 mod codes;
 mod laptop;
+mod peer;
 mod records;
 mod server;
 mod shared;
@@ -17,9 +18,10 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use builder::{ACCOUNT, Builder};
-pub use client::Client;
+pub use client::{Client, Route};
 pub use codes::Phone;
 pub use laptop::{Laptop, forged};
+pub use peer::{Peer, free_port, noise};
 pub use records::{Sum, sha256};
 pub use server::{Server, binary};
 pub use shared::Shared;
@@ -118,6 +120,13 @@ impl Rig {
     pub fn apply_without_grants(&self) -> Output {
         let folder = self.new_folder("bundle");
         self.plan.without_grants().write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle again with nothing but programs and files granted.
+    pub fn apply_without_forwards(&self) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.without_forwards().write(&folder, &self.targets);
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 
