@@ -264,7 +264,10 @@ pub struct Screen {
 
 impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("single", &self.single).field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Screen")
+            .field("single", &self.single)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 

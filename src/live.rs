@@ -361,12 +361,14 @@ impl Connection {
             return false;
         }
         let Some(session) = self.opened_session() else { return true };
-        let channels: Vec<(Vec<ChannelKind>, Timestamp)> = lock(&session.channels).values().cloned().collect();
+        let channels: Vec<(Vec<ChannelKind>, Timestamp)> =
+            lock(&session.channels).values().cloned().collect();
         for (kinds, asked) in channels {
             let moment = Moment { asked, since: Some(session.since) };
             let (target, account) = (session.target.as_str(), Some(&session.account));
             for kind in kinds {
-                if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err() {
+                if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err()
+                {
                     return false;
                 }
             }

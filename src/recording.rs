@@ -208,7 +208,12 @@ fn keep(bastion: &Bastion, permitted: &Permitted) -> Keep {
         _ if asked.terminal.is_some() => u64::MAX,
         _ => config.max,
     };
-    Keep { output, input: config.input && !stream, totals: stream, strict: permitted.strict(&bastion.access.bundle()) }
+    Keep {
+        output,
+        input: config.input && !stream,
+        totals: stream,
+        strict: permitted.strict(&bastion.access.bundle()),
+    }
 }
 
 async fn insert(

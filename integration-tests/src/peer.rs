@@ -147,7 +147,8 @@ fn serve(mut stream: impl Duplex, manner: Manner) {
                     _ => return,
                 }
             }
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nin\n");
+            let _ =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nin\n");
             stream.end();
         }
     }

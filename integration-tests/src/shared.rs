@@ -26,6 +26,11 @@ impl Shared {
         Self { master, socket, host }
     }
 
+    /// Where it is shared.
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
     /// A command on a new channel.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("ssh");

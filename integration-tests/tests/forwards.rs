@@ -6,9 +6,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use bartizan_integration_tests::{
-    DEADLINE, Peer, Rig, Route, Sum, ended, free_port, noise, sha256, until,
-};
+use bartizan_integration_tests::{DEADLINE, Peer, Rig, Route, Sum, ended, free_port, noise, sha256, until};
 
 /// From a command's return to a stream's end.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -25,7 +23,12 @@ fn fifty_megabytes_each_way_arrive_whole_and_their_digests_are_recorded() {
     for route in Route::ALL {
         let out = through(&rig, route, &place, &up);
         let (line, rest) = out.stdout.split_at(65);
-        assert_eq!(String::from_utf8_lossy(line), format!("{}\n", sha256(&up)), "{route:?}: {:?}", told(&out));
+        assert_eq!(
+            String::from_utf8_lossy(line),
+            format!("{}\n", sha256(&up)),
+            "{route:?}: {:?}",
+            told(&out)
+        );
         assert_eq!(sha256(rest), sha256(&down), "{route:?}: what is sent after the client's end arrives");
     }
     assert!(rig.server().peak_memory() < BOUND, "{} bytes", rig.server().peak_memory());
@@ -88,7 +91,10 @@ fn what_no_grant_names_is_refused_and_nobody_dials_it() {
             let said = told(&out);
             assert!(!out.status.success() && out.stdout.is_empty(), "{route:?} {place}: {said}");
             assert!(said.contains("administratively prohibited"), "{route:?} {place}: {said}");
-            assert!(said.contains("[ACCESS-000] ref ") || said.contains("[ACCESS-010] ref "), "{place}: {said}");
+            assert!(
+                said.contains("[ACCESS-000] ref ") || said.contains("[ACCESS-010] ref "),
+                "{place}: {said}"
+            );
         }
     }
     assert_eq!((peer.taken(), rig.target("db1").connections()), (0, 0));
@@ -116,7 +122,9 @@ fn without_a_grant_for_forwards_a_shell_opens_none_and_an_engine_says_so_beforeh
     assert!(!explain(&rig, &format!("forward:{place}")));
     let rig = Rig::new().operator("ana").target("db1").forward_to(&place).allow("agent").start();
     assert!(explain(&rig, &format!("forward:{place}")) && explain(&rig, "agent"));
-    assert!(!explain(&rig, "forward:127.0.0.1:1") && !explain(&rig, "x11") && !explain(&rig, "reverse-forward"));
+    assert!(
+        !explain(&rig, "forward:127.0.0.1:1") && !explain(&rig, "x11") && !explain(&rig, "reverse-forward")
+    );
     let who = rig.said(&["access", "who-can", "db1"]);
     assert!(who.contains(&format!("forward:{place}")) && who.contains("agent"), "{who}");
 }
@@ -128,7 +136,8 @@ fn nobody_at_the_far_end_is_told_as_what_it_is() {
     let out = through(&rig, Route::Name, &place, b"");
     assert!(told(&out).contains("connect failed"), "{}", told(&out));
     assert_eq!(rig.refusal("TARGET-007")["outcome"], "failed");
-    let deaf = Rig::new().operator("ana").target("db1").sshd("AllowTcpForwarding no").forward_to(&place).start();
+    let deaf =
+        Rig::new().operator("ana").target("db1").sshd("AllowTcpForwarding no").forward_to(&place).start();
     let out = through(&deaf, Route::Jump, &place, b"");
     assert!(told(&out).contains("administratively prohibited"), "{}", told(&out));
     deaf.refusal("TARGET-006");
@@ -193,7 +202,8 @@ fn a_socket_of_the_target_is_reached_by_its_path_alone() {
     let (open, shut) = (folder.path().join("open.sock"), folder.path().join("shut.sock"));
     Peer::echo_at(&open);
     Peer::echo_at(&shut);
-    let rig = Rig::new().operator("ana").target("db1").forward_to(&format!("unix:{}", open.display())).start();
+    let rig =
+        Rig::new().operator("ana").target("db1").forward_to(&format!("unix:{}", open.display())).start();
     let roundabout = folder.path().join("x/../open.sock");
     for route in Route::ALL {
         for (path, works) in [(&open, true), (&shut, false), (&roundabout, false)] {
@@ -208,7 +218,10 @@ fn a_socket_of_the_target_is_reached_by_its_path_alone() {
         }
     }
     let recordings = rig.sealed_recordings(2);
-    assert!(recordings.iter().all(|one| one["command"] == format!("unix:{}", open.display())), "{recordings:?}");
+    assert!(
+        recordings.iter().all(|one| one["command"] == format!("unix:{}", open.display())),
+        "{recordings:?}"
+    );
 }
 
 #[test]

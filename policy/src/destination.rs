@@ -30,13 +30,17 @@ pub struct SocketPath(Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DestinationError {
     /// Not `HOST:PORT`.
-    #[error("{0:?} is no place to forward to; write HOST:PORT, like 127.0.0.1:5432 or [2001:db8::1]:443, or unix:/PATH")]
+    #[error(
+        "{0:?} is no place to forward to; write HOST:PORT, like 127.0.0.1:5432 or [2001:db8::1]:443, or unix:/PATH"
+    )]
     Address(String),
     /// An IPv4 address written as IPv6.
     #[error("{0:?} is IPv4 written as IPv6; write the IPv4 form")]
     Mapped(String),
     /// Not a path that names one thing.
-    #[error("{0:?} is no path of a socket; write unix: and an absolute path without \"..\", \"//\" or control characters")]
+    #[error(
+        "{0:?} is no path of a socket; write unix: and an absolute path without \"..\", \"//\" or control characters"
+    )]
     Path(String),
 }
 
@@ -154,7 +158,9 @@ mod tests {
         assert_eq!(Destination::unix("/run/postgres/.s.PGSQL.5432").unwrap(), one);
         assert_eq!(one.to_string(), "unix:/run/postgres/.s.PGSQL.5432");
         let long = format!("/{}", "a".repeat(LONGEST_PATH));
-        for bad in ["", "run/x", "/run/../x", "/run//x", "/run/./x", "/run/x/", "/", "/run/x\n", "\0abstract", &long] {
+        for bad in
+            ["", "run/x", "/run/../x", "/run//x", "/run/./x", "/run/x/", "/", "/run/x\n", "\0abstract", &long]
+        {
             assert!(Destination::unix(bad).is_err(), "{bad:?}");
         }
     }

@@ -262,7 +262,8 @@ fn a_forward_leads_to_the_places_of_its_own_grant_and_nowhere_else() {
     ] {
         assert_eq!(to(place).unwrap().grant().as_str(), by, "{place}");
     }
-    for place in ["127.0.0.1:5433", "localhost:5432", "127.0.0.2:5432", "DB.internal:443", "unix:/run/pg", "[::1]:443"]
+    for place in
+        ["127.0.0.1:5433", "localhost:5432", "127.0.0.2:5432", "DB.internal:443", "unix:/run/pg", "[::1]:443"]
     {
         assert_eq!(to(place).unwrap_err().cause, Cause::NoGrant, "{place}");
     }

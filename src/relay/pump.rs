@@ -116,9 +116,7 @@ async fn down(
         match &message {
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
-            FromTarget::Eof
-                if program && status.is_none() && signal.is_none() && activity.input_ended() =>
-            {
+            FromTarget::Eof if program && status.is_none() && signal.is_none() && activity.input_ended() => {
                 held = true;
                 from.settle(size);
                 continue;

@@ -39,8 +39,7 @@ impl Returns {
     ) -> Self {
         let (streams, last, ended) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         if let Some(arrivals) = arrivals {
-            let taking =
-                take(bastion.clone(), connection.clone(), arrivals, caller.clone(), streams.clone());
+            let taking = take(bastion.clone(), connection.clone(), arrivals, caller.clone(), streams.clone());
             let (last, ended, gone) = (last.clone(), ended.clone(), connection.cutter.gone().clone());
             tokio::spawn(async move {
                 tokio::select! {

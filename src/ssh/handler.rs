@@ -28,9 +28,9 @@ use super::tap::Bound;
 use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::channel::{End, Screen, Size, Start, Stream};
+use crate::connection;
 use crate::live::{Connection, Guest};
 use crate::login::{Answer, Attempt, Ground, Offer};
-use crate::connection;
 
 /// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
 const ANSWERS: usize = 2;
@@ -330,7 +330,11 @@ impl russh::server::Handler for Handler {
         Ok(self.listen(End::Unix(path.to_owned()), session).await.is_some())
     }
 
-    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, russh::Error> {
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
         Ok(self.forwards.cancel(&End::Unix(path.to_owned())).await)
     }
 

@@ -14,7 +14,12 @@ use crate::channel::Start;
 use crate::session;
 
 impl Handler {
-    pub(super) fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
+    pub(super) fn begin(
+        &mut self,
+        channel: ChannelId,
+        start: Start,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended) {
             return session.channel_failure(channel);
         }
@@ -29,7 +34,8 @@ impl Handler {
             }
             Phase::Open(connection) => {
                 // Counted before the task runs: the connection does not end before its channels do.
-                let client = Client::new(session.handle(), self.confirmed.clone(), self.channels.gone().clone());
+                let client =
+                    Client::new(session.handle(), self.confirmed.clone(), self.channels.gone().clone());
                 tokio::spawn(session::run(bastion, connection.carry(), asked, operator, client));
             }
             Phase::Enrolling(guest) => {

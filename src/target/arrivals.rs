@@ -43,7 +43,9 @@ impl Expects {
                 (Some(asked), to) => asked == to,
                 (None, _) => false,
             },
-            Start::Shell | Start::Exec(_) | Start::Subsystem(_) | Start::Forward(_) | Start::Listen(_) => false,
+            Start::Shell | Start::Exec(_) | Start::Subsystem(_) | Start::Forward(_) | Start::Listen(_) => {
+                false
+            }
         }
     }
 }
@@ -100,7 +102,10 @@ impl Porter {
         if self.expects.includes(&start) {
             let _ = self.to.try_send(Arrival { start, channel, reply, gate: self.gate.clone() });
         } else {
-            tracing::warn!(kind = start.word(), "a target opened a channel that nobody asked for; it was refused");
+            tracing::warn!(
+                kind = start.word(),
+                "a target opened a channel that nobody asked for; it was refused"
+            );
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::Msg;
-use tokio::time::timeout;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::time::timeout;
 
 use super::gate::{Gate, Meter};
 use crate::channel::{Egress, FromOperator, FromTarget, Gone, Sink, Source};

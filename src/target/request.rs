@@ -52,7 +52,9 @@ impl Asking<'_> {
             Start::Exec(command) => self.write.exec(true, command.as_ref()).await,
             Start::Subsystem(name) => self.write.request_subsystem(true, name.as_str()).await,
             // Streams are opened, not asked for.
-            Start::Forward(_) | Start::Listen(_) | Start::Return(_) | Start::Agent | Start::X11(_) => return Ok(early),
+            Start::Forward(_) | Start::Listen(_) | Start::Return(_) | Start::Agent | Start::X11(_) => {
+                return Ok(early);
+            }
         }
         .map_err(protocol)?;
         let what = match asked.start {
