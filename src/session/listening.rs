@@ -64,7 +64,8 @@ pub async fn listen(
     let (stop, over) = (CancellationToken::new(), CancellationToken::new());
     let listening = Listening { port: listener.port(), stop: stop.clone(), over: over.clone() };
     tokio::spawn(async move {
-        let returns = Returns::of(&bastion, &connection, listener.arrivals(), &caller);
+        let returns =
+            Returns::come_to(&bastion, &connection, listener.arrivals(), &caller, Some(listener.place()));
         let how = until_stopped(&bastion, &connection, &listener, &stop, &returns).await;
         listener.stop().await;
         over.cancel();

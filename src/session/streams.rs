@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{How, begun, relayed, sealed};
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Caller, Ingress as _};
+use crate::channel::{Asked, Caller, End, Ingress as _, Start};
 use crate::live::Connection;
 use crate::relay::Ended;
 use crate::target::{Arrival, Arrivals};
@@ -37,9 +37,21 @@ impl Returns {
         arrivals: Option<Arrivals>,
         caller: &impl Caller,
     ) -> Self {
+        Self::come_to(bastion, connection, arrivals, caller, None)
+    }
+
+    /// The same for a target that listens there: what it says has come anywhere else is refused.
+    pub(super) fn come_to(
+        bastion: &Arc<Bastion>,
+        connection: &Arc<Connection>,
+        arrivals: Option<Arrivals>,
+        caller: &impl Caller,
+        place: Option<End>,
+    ) -> Self {
         let (streams, last, ended) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         if let Some(arrivals) = arrivals {
-            let taking = take(bastion.clone(), connection.clone(), arrivals, caller.clone(), streams.clone());
+            let taking =
+                take(bastion.clone(), connection.clone(), (arrivals, place), caller.clone(), streams.clone());
             let (last, ended, gone) = (last.clone(), ended.clone(), connection.cutter.gone().clone());
             tokio::spawn(async move {
                 tokio::select! {
@@ -78,11 +90,19 @@ impl Drop for Returns {
 async fn take(
     bastion: Arc<Bastion>,
     connection: Arc<Connection>,
-    mut arrivals: Arrivals,
+    (mut arrivals, place): (Arrivals, Option<End>),
     caller: impl Caller,
     streams: TaskTracker,
 ) {
     while let Some(arrival) = arrivals.next().await {
+        let elsewhere = match (&place, arrival.start()) {
+            (Some(place), Start::Return(stream)) => stream.to != *place,
+            _ => false,
+        };
+        if elsewhere {
+            tracing::warn!("a target says that a stream came where it does not listen; it was refused");
+            continue;
+        }
         if streams.len() >= MOST {
             tracing::warn!(most = MOST, "a target opened too many streams at once; one was refused");
             continue;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::server::{Handle, Msg};
@@ -20,9 +21,16 @@ pub(super) struct Confirmed {
     /// Without an inlet where there are too many channels.
     waiting: Mutex<HashMap<ChannelId, Option<Arc<Inlet>>>>,
     came: Notify,
+    /// Streams that the client was asked to take and has not answered.
+    asked: AtomicUsize,
 }
 
 impl Confirmed {
+    /// Whether the client was asked anything that it may confirm.
+    pub(super) fn expects(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) > 0
+    }
+
     /// The client has accepted a channel of ours.
     pub(super) fn put(&self, channel: ChannelId, inlet: Option<Arc<Inlet>>) {
         self.lock().insert(channel, inlet);
@@ -60,6 +68,17 @@ impl Client {
     }
 
     async fn open(&self, start: Start) -> Option<Tunnel> {
+        self.confirmed.asked.fetch_add(1, Ordering::SeqCst);
+        let opened = self.ask(start).await;
+        let taken = match opened {
+            Some(channel) => self.taken(channel).await,
+            None => None,
+        };
+        self.confirmed.asked.fetch_sub(1, Ordering::SeqCst);
+        taken
+    }
+
+    async fn ask(&self, start: Start) -> Option<Channel<Msg>> {
         let handle = &self.handle;
         let opening = match start {
             Start::Return(Stream { to: End::Tcp { host, port }, from }) => {
@@ -78,7 +97,7 @@ impl Client {
                 return None;
             }
         };
-        self.taken(opening.ok()?).await
+        opening.ok()
     }
 
     async fn taken(&self, channel: Channel<Msg>) -> Option<Tunnel> {

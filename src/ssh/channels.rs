@@ -102,6 +102,11 @@ impl Channels {
         Some(inlet)
     }
 
+    /// Whether there is such a channel already.
+    pub(super) fn knows(&self, id: ChannelId) -> bool {
+        self.slots.contains_key(&id)
+    }
+
     /// What ends with the connection.
     pub(super) fn gone(&self) -> &CancellationToken {
         &self.gone

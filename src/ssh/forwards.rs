@@ -7,6 +7,7 @@ use std::time::Duration;
 use russh::server::{ChannelOpenHandle, Msg, Session};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::calling::Client;
 use super::handler::{Handler, Phase};
@@ -32,10 +33,12 @@ pub(super) struct Forwards {
 
 impl Forwards {
     /// The target is to listen there no more; `false` where it does not.
-    pub(super) async fn cancel(&mut self, end: &End) -> bool {
-        match self.listening.remove(end) {
-            Some(listening) => timeout(PATIENCE, listening.stop()).await.is_ok(),
-            None => false,
+    pub(super) async fn cancel(&mut self, end: &End, gone: &CancellationToken) -> bool {
+        let Some(listening) = self.listening.remove(end) else { return false };
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => false,
+            stopped = timeout(PATIENCE, listening.stop()) => stopped.is_ok(),
         }
     }
 }
@@ -73,13 +76,15 @@ impl Handler {
         }
         let gone = self.channels.gone().clone();
         let client = Client::new(session.handle(), self.confirmed.clone(), gone.clone());
-        let listening = session::listen(self.bastion.clone(), connection.carry(), end.clone(), client);
+        // A task of its own: when nobody waits for it any more it still ends in order, and listens no more.
+        let listening =
+            tokio::spawn(session::listen(self.bastion.clone(), connection.carry(), end.clone(), client));
         // Russh's loop waits here and so does everything on this connection, so it must not be for long.
         let listening = tokio::select! {
             biased;
             () = gone.cancelled() => return None,
             () = connection.cutter.ending().cancelled() => return None,
-            listening = timeout(PATIENCE, listening) => listening.ok()??,
+            listening = timeout(PATIENCE, listening) => listening.ok()?.ok()??,
         };
         let port = listening.port();
         let end = match end {

@@ -301,7 +301,10 @@ impl russh::server::Handler for Handler {
         _: u32,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.confirmed.put(channel, self.channels.back(channel));
+        // A client may confirm what nobody asked of it, and what is its own.
+        if self.confirmed.expects() && !self.channels.knows(channel) {
+            self.confirmed.put(channel, self.channels.back(channel));
+        }
         Ok(())
     }
 
@@ -323,7 +326,8 @@ impl russh::server::Handler for Handler {
         port: u32,
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
-        Ok(self.forwards.cancel(&End::Tcp { host: host.to_owned(), port }).await)
+        let end = End::Tcp { host: host.to_owned(), port };
+        Ok(self.forwards.cancel(&end, &self.kill).await)
     }
 
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
@@ -335,7 +339,7 @@ impl russh::server::Handler for Handler {
         path: &str,
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
-        Ok(self.forwards.cancel(&End::Unix(path.to_owned())).await)
+        Ok(self.forwards.cancel(&End::Unix(path.to_owned()), &self.kill).await)
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {

@@ -225,6 +225,14 @@ impl Listener {
         self.port
     }
 
+    /// Where it listens, with the port it chose.
+    pub fn place(&self) -> End {
+        match &self.end {
+            End::Tcp { host, port: 0 } => End::Tcp { host: host.clone(), port: self.port },
+            other => other.clone(),
+        }
+    }
+
     /// When the permit ends.
     pub fn ends(&self) -> Option<Timestamp> {
         self.recorded.permitted().permit().ends()
