@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::access::{self, Moment, Permitted, Refused, Wanted};
 use crate::audit::Outcome;
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Caller, Ingress};
+use crate::channel::{Asked, Caller, Ingress, Start};
 use crate::connection;
 use crate::device;
 use crate::live::{Carried, Connection, Cut, Open, Route, Session};
@@ -190,6 +190,8 @@ async fn relayed(
     let cutter = &connection.cutter;
     let program = permitted.asked().start.is_session();
     let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, program };
+    // What begins on the target comes on a connection that others wait on; what the operator opens has its own.
+    let shares = !program && !matches!(permitted.asked().start, Start::Forward(_));
     let watch = leg.watch();
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
@@ -200,7 +202,7 @@ async fn relayed(
             ended => How::Ended(ended),
         },
         () = reached(bastion, deadline) => How::Cut(Cut::TimeUp),
-        () = Leg::holds_up_others(watch), if !program => How::Stalled,
+        () = Leg::holds_up_others(watch), if shares => How::Stalled,
     }
 }
 
@@ -236,7 +238,9 @@ async fn sealed(bastion: &Bastion, recorded: Recorded, how: How) -> Result<(), R
             (Outcome::Failed { code: Some("SESSION-008".into()), reason }, None)
         }
         How::Stalled => {
-            let reason = "the operator's side did not take it, and other streams waited for it".to_owned();
+            let reason =
+                "the operator's side took nothing of it, and all that comes with it from the target waited"
+                    .to_owned();
             (Outcome::Failed { code: Some("SESSION-007".into()), reason }, None)
         }
         How::Ended(Ended::Unrecorded(why)) => {

@@ -47,6 +47,8 @@ enum Manner {
     Flood,
     /// A page of HTTP.
     Page,
+    /// The first connection is held and never read; the others are echoed.
+    DeafOnce,
 }
 
 /// A server; it ends with the test's process.
@@ -71,6 +73,11 @@ impl Peer {
         Self::start(Manner::Flood)
     }
 
+    /// Holds the first connection and never reads it; echoes the others.
+    pub fn deaf_once() -> Self {
+        Self::start(Manner::DeafOnce)
+    }
+
     /// A page of HTTP that says `in`.
     pub fn page() -> Self {
         Self::start(Manner::Page)
@@ -92,8 +99,11 @@ impl Peer {
         let count = taken.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                count.fetch_add(1, Ordering::Relaxed);
-                let manner = manner.clone();
+                let first = count.fetch_add(1, Ordering::Relaxed) == 0;
+                let manner = match manner {
+                    Manner::DeafOnce if !first => Manner::Echo,
+                    _ => manner.clone(),
+                };
                 std::thread::spawn(move || serve(stream, manner));
             }
         });
@@ -138,6 +148,7 @@ fn serve(mut stream: impl Duplex, manner: Manner) {
             let _ = stream.write_all(&bytes);
             stream.end();
         }
+        Manner::DeafOnce => std::thread::park(),
         Manner::Flood => while stream.write_all(&block).is_ok() {},
         Manner::Page => {
             let mut asked = Vec::new();

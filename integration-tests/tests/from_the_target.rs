@@ -13,6 +13,7 @@ use bartizan_integration_tests::{
 };
 
 const LIMIT: Duration = Duration::from_secs(1);
+const SIZE: usize = 8 << 20;
 
 #[test]
 fn a_port_of_the_target_leads_to_the_operators_side_whole_and_recorded() {
@@ -22,7 +23,7 @@ fn a_port_of_the_target_leads_to_the_operators_side_whole_and_recorded() {
     for route in Route::ALL {
         let port = free_port();
         let mut far = Far::open(&rig, route, &format!("127.0.0.1:{port}:{}", peer.address()));
-        let sent = noise(20 << 20);
+        let sent = noise(SIZE);
         for _ in 0..3 {
             assert_eq!(sha256(&round_trip(port, &sent)), sha256(&sent), "{route:?}");
         }
@@ -33,7 +34,7 @@ fn a_port_of_the_target_leads_to_the_operators_side_whole_and_recorded() {
     let recordings = rig.sealed_recordings(8);
     assert_eq!(recordings.len(), 8, "a listener and three streams, by two routes: {recordings:?}");
     assert!(recordings.iter().all(|one| one["kind"] == "reverse-forward"), "{recordings:?}");
-    let sum = sha256(&noise(20 << 20));
+    let sum = sha256(&noise(SIZE));
     let events = rig.events();
     let streams =
         events.iter().filter(|e| e["type"] == "channel.stream" && e["detail"]["input"]["sha256"] == *sum);
@@ -119,6 +120,30 @@ fn a_listening_target_is_cut_within_a_second_when_the_grant_goes() {
         rig.sealed_recordings(2);
         rig.verify_everything();
     }
+}
+
+#[test]
+fn a_stream_that_nobody_takes_gives_way_to_its_siblings() {
+    let rig = Rig::new().operator("ana").target("db1").allow("reverse-forward").start();
+    for route in Route::ALL {
+        let (peer, port) = (Peer::deaf_once(), free_port());
+        let _far = Far::open(&rig, route, &format!("127.0.0.1:{port}:{}", peer.address()));
+        let mut stalled = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        until("the deaf one to be reached", DEADLINE, || (peer.taken() == 1).then_some(()));
+        stalled.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let block = vec![0; 1 << 20];
+        while stalled.write_all(&block).is_ok() {}
+        // Full everywhere; the sibling comes on the same connection of the target.
+        let begun = Instant::now();
+        assert_eq!(round_trip(port, b"in"), b"in", "{route:?}");
+        eprintln!("{route:?}: a sibling of a stream that nobody takes waited {:?}", begun.elapsed());
+        let again = Instant::now();
+        let sent = noise(4 << 20);
+        assert_eq!(sha256(&round_trip(port, &sent)), sha256(&sent));
+        eprintln!("{route:?}: and then 4 MiB took {:?}", again.elapsed());
+        rig.refusal("SESSION-007");
+    }
+    assert!(rig.server().peak_memory() < 64 << 20, "{} bytes", rig.server().peak_memory());
 }
 
 #[test]
@@ -302,6 +327,7 @@ impl Drop for Far {
 /// What comes back of these bytes, sent to this port and ended.
 fn round_trip(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let (mut to, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
     let writing = std::thread::spawn(move || {
         let _ = to.write_all(&bytes);

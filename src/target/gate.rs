@@ -38,6 +38,15 @@ pub(super) struct Meter {
     queued: AtomicUsize,
     /// Nobody takes from the channel any more: what still comes is dropped, so it is not counted.
     left: AtomicBool,
+    /// How often something of it has gone on.
+    taken: AtomicUsize,
+}
+
+impl Meter {
+    /// A number that changes when something of the channel goes on.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
 }
 
 impl Gate {
@@ -56,6 +65,7 @@ impl Gate {
 
     /// `bytes` that had arrived have gone on.
     pub(super) fn gone(&self, meter: &Meter, bytes: usize) {
+        meter.taken.fetch_add(1, Ordering::SeqCst);
         let gone = take(&meter.queued, bytes + OVERHEAD);
         self.give_back(gone);
     }
@@ -73,10 +83,9 @@ impl Gate {
         }
     }
 
-    /// Whether this channel is what keeps the gate closed while others of the connection are open too.
+    /// Whether this channel is what keeps the gate closed.
     pub(super) fn is_held_by(&self, meter: &Meter) -> bool {
-        let others = lock(&self.meters).values().filter(|one| !one.left.load(Ordering::SeqCst)).count() > 1;
-        others && self.closed() && meter.queued.load(Ordering::SeqCst) > LOW
+        self.closed() && meter.queued.load(Ordering::SeqCst) > LOW
     }
 
     /// An upload waits, or waits no longer.

@@ -16,7 +16,7 @@ use crate::channel::{Egress, FromOperator, FromTarget, Gone, Sink, Source};
 const GOODBYE: Duration = Duration::from_millis(200);
 /// How often a channel is looked at that may hold up others, and how many times in a row it may be found to.
 const LOOK: Duration = Duration::from_secs(1);
-const STALLED: u32 = 5;
+const STALLED: u32 = 10;
 /// Longest text of a target about a signal that is passed on, in characters.
 const WORDS: usize = 256;
 /// Longest name of a signal (RFC 4254 section 6.10 has none over four; extensions bear a domain).
@@ -59,12 +59,14 @@ impl Leg {
         let _ = timeout(GOODBYE, self.to.half.close()).await;
     }
 
-    /// Returns once this channel alone has held up the others of its connection for [`STALLED`]; never where it is alone.
+    /// Returns once this channel has kept its connection waiting for [`STALLED`] looks, and nothing of it was taken meanwhile.
     pub async fn holds_up_others(watch: Watch) {
-        let mut since = 0;
-        while since < STALLED {
+        let (mut looks, mut before) = (0, watch.meter.taken());
+        while looks < STALLED {
             tokio::time::sleep(LOOK).await;
-            since = if watch.gate.is_held_by(&watch.meter) { since + 1 } else { 0 };
+            let taken = watch.meter.taken();
+            let stands_still = taken == before && watch.gate.is_held_by(&watch.meter);
+            (looks, before) = (if stands_still { looks + 1 } else { 0 }, taken);
         }
     }
 
