@@ -1,6 +1,7 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod asked;
 mod below;
 mod reach;
 
@@ -12,16 +13,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, Destination, DeviceFacts, DeviceName,
-    OperatorName, Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
+    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
-use crate::channel::{Asked, End, Start};
+use crate::channel::Asked;
 use crate::device::{Known, Proven};
 use crate::login::{Authenticated, Invited};
 use crate::store::{BundleFile, Store, StoreError};
 
+use asked::{describe_stream, kind_of};
 pub use below::Below;
 use below::{lacking_level, warnings};
 pub use reach::{Reach, Reached, reach};
@@ -391,48 +393,6 @@ impl Standing {
                 Self { enabled: false, roles: BTreeSet::new(), tenant: TenantName::default(), device: None }
             }
         })
-    }
-}
-
-/// The kind of channel that a request begins; else what is wrong with the name or the place.
-fn kind_of(start: &Start) -> Result<ChannelKind, String> {
-    match start {
-        Start::Shell => Ok(ChannelKind::Shell),
-        Start::Exec(_) => Ok(ChannelKind::Exec),
-        Start::Subsystem(name) => ChannelKind::subsystem(name).map_err(|why| why.to_string()),
-        Start::Forward(stream) => destination(&stream.to).map(ChannelKind::Forward),
-        Start::Listen(end) => listening(end).map(|()| ChannelKind::ReverseForward),
-        Start::Return(_) => Ok(ChannelKind::ReverseForward),
-        Start::Agent => Ok(ChannelKind::Agent),
-        Start::X11(_) => Ok(ChannelKind::X11),
-    }
-}
-
-fn destination(end: &End) -> Result<Destination, String> {
-    match end {
-        End::Tcp { host, port } => Destination::tcp(host, *port),
-        End::Unix(path) => Destination::unix(path),
-    }
-    .map_err(|why| why.to_string())
-}
-
-/// Where a target may be asked to listen: any host that could be one (the target judges it), any port, a plain path.
-fn listening(end: &End) -> Result<(), String> {
-    match end {
-        End::Tcp { host, port } => {
-            let plain = host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic());
-            let fits = plain && *port <= u32::from(u16::MAX);
-            fits.then_some(()).ok_or_else(|| format!("{end} is no place to listen"))
-        }
-        End::Unix(path) => Destination::unix(path).map(|_| ()).map_err(|why| why.to_string()),
-    }
-}
-
-/// Where a stream leads and comes from.
-fn describe_stream(event: &mut Event, start: &Start) {
-    if !start.is_session() {
-        event.detail.extend(start.command().map(|to| ("to".to_owned(), to.into())));
-        event.detail.extend(start.origin().map(|from| ("from".to_owned(), from.to_string().into())));
     }
 }
 

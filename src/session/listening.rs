@@ -67,11 +67,12 @@ pub async fn listen(
         let returns =
             Returns::come_to(&bastion, &connection, listener.arrivals(), &caller, Some(listener.place()));
         let how = until_stopped(&bastion, &connection, &listener, &stop, &returns).await;
-        listener.stop().await;
-        over.cancel();
         if matches!(how, How::Ended(Ended::Finished { .. })) {
+            listener.stop().await;
+            over.cancel();
             returns.over().await;
         }
+        over.cancel();
         drop((open, caller));
         let _ = sealed(&bastion, listener.leave().await, how).await;
         drop(carried);
