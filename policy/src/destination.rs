@@ -82,8 +82,9 @@ impl Destination {
     /// When the path is not absolute, has detours or could be read in two ways.
     pub fn unix(path: &str) -> Result<Self, DestinationError> {
         let plain = path.len() <= LONGEST_PATH && !path.chars().any(char::is_control);
-        let mut parts = path.split('/');
-        let absolute = parts.next() == Some("") && parts.all(|part| !matches!(part, "" | "." | ".."));
+        let absolute = path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
         if plain && absolute {
             Ok(Self::Unix(SocketPath(path.into())))
         } else {

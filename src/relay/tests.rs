@@ -13,7 +13,6 @@ use crate::channel::Gone;
 use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::recording::Unrecorded;
 use crate::refusal::Refusal;
-use crate::refusal::Refusal;
 
 /// A leg of memory: says what it is given to say, and keeps what it is told.
 struct Leg<Says, Told> {
