@@ -96,7 +96,6 @@ impl Sink for Mouth {
 fn reason(refusal: &Refusal) -> ChannelOpenFailure {
     let known = match refusal.code() {
         "TARGET-007" => ChannelOpenFailure::ConnectFailed,
-        "LIMIT-001" => ChannelOpenFailure::ResourceShortage,
         _ => ChannelOpenFailure::AdministrativelyProhibited,
     };
     let line = refusal.line().chars().take(WORDS).collect();
