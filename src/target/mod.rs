@@ -8,11 +8,11 @@ mod dial;
 mod gate;
 mod hostkey;
 mod leg;
-mod line;
 mod login;
 mod places;
 mod request;
 mod scan;
+mod visit;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::channel::{End, Start};
 use crate::recording::Recorded;
 
 use arrivals::Expects;
-use line::{Errand, Line};
+use visit::{Errand, Visit};
 
 pub use arrivals::{Arrival, Arrivals};
 pub use leg::Leg;
@@ -143,7 +143,7 @@ impl ConnectError {
 pub struct Connected {
     recorded: Recorded,
     leg: Leg,
-    line: Line,
+    visit: Visit,
     /// Closes the socket when the connection is left.
     killer: DropGuard,
 }
@@ -164,21 +164,21 @@ impl Connected {
 
     /// The address the target was pinned to.
     pub fn address(&self) -> SocketAddr {
-        self.line.address
+        self.visit.address
     }
 
     /// The channels that the target opens on this connection, as far as they are expected; `None` when they were asked for
     /// before.
     pub fn arrivals(&mut self) -> Option<Arrivals> {
-        self.line.arrivals.take()
+        self.visit.arrivals.take()
     }
 
     /// Takes leave of the target and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, leg, line, killer } = self;
+        let Self { recorded, leg, visit, killer } = self;
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
-        line.leave().await;
+        visit.leave().await;
         drop(killer);
         recorded
     }
@@ -205,7 +205,7 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         reached = reach(bastion, &recorded, kill) => reached,
     };
     match reached {
-        Ok((leg, line)) => Ok(Connected { recorded, leg, line, killer }),
+        Ok((leg, visit)) => Ok(Connected { recorded, leg, visit, killer }),
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -213,7 +213,7 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
 /// A target that listens for the operator, and the recording it rests on.
 pub struct Listener {
     recorded: Recorded,
-    line: Line,
+    visit: Visit,
     end: End,
     port: u32,
     killer: DropGuard,
@@ -240,18 +240,18 @@ impl Listener {
 
     /// The streams that come there; `None` when they were asked for before.
     pub fn arrivals(&mut self) -> Option<Arrivals> {
-        self.line.arrivals.take()
+        self.visit.arrivals.take()
     }
 
     /// Asks the target to listen no more, within a bounded time.
     pub async fn stop(&self) {
-        self.line.listen_no_more(&self.end, self.port).await;
+        self.visit.listen_no_more(&self.end, self.port).await;
     }
 
     /// Takes leave of the target, with all streams that came there, and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, line, killer, .. } = self;
-        line.leave().await;
+        let Self { recorded, visit, killer, .. } = self;
+        visit.leave().await;
         drop(killer);
         recorded
     }
@@ -265,9 +265,9 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
         return Err(Unconnected { recorded, why: ConnectError::Request { what: "to listen" } });
     };
     let asking = async {
-        let line = arrive(bastion, &recorded, kill).await?;
-        let port = line.listen(&end).await?;
-        Ok((line, port))
+        let visit = arrive(bastion, &recorded, kill).await?;
+        let port = visit.listen(&end).await?;
+        Ok((visit, port))
     };
     let asked = tokio::select! {
         biased;
@@ -276,7 +276,7 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
         asked = asking => asked,
     };
     match asked {
-        Ok((line, port)) => Ok(Listener { recorded, line, end, port, killer }),
+        Ok((visit, port)) => Ok(Listener { recorded, visit, end, port, killer }),
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -285,15 +285,15 @@ async fn reach(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
-) -> Result<(Leg, Line), ConnectError> {
+) -> Result<(Leg, Visit), ConnectError> {
     let permitted = recorded.permitted();
-    let line = arrive(bastion, recorded, kill).await?;
+    let visit = arrive(bastion, recorded, kill).await?;
     let asked = permitted.asked();
     let leg = match permitted.kind().destination() {
-        Some(destination) => line.forward(destination, asked.start.origin()).await?,
-        None => line.run(asked).await?,
+        Some(destination) => visit.forward(destination, asked.start.origin()).await?,
+        None => visit.run(asked).await?,
     };
-    Ok((leg, line))
+    Ok((leg, visit))
 }
 
 /// A connection for what is recorded here.
@@ -301,7 +301,7 @@ async fn arrive(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
-) -> Result<Line, ConnectError> {
+) -> Result<Visit, ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
     let target = bundle
@@ -319,5 +319,5 @@ async fn arrive(
         },
         expects: Expects::of(asked),
     };
-    line::open(bastion, errand, kill).await
+    visit::open(bastion, errand, kill).await
 }

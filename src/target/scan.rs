@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arrivals::Expects;
 use super::hostkey::KnownHost;
-use super::line::{self, Errand};
+use super::visit::{self, Errand};
 use super::{ConnectError, algorithms, dial};
 use crate::bastion::Bastion;
 
@@ -96,9 +96,9 @@ pub async fn check(
         allow: Allow::default(),
         expects: Expects::default(),
     };
-    let line = line::open(bastion, errand, CancellationToken::new()).await?;
-    line.leave().await;
-    Ok(line.address)
+    let visit = visit::open(bastion, errand, CancellationToken::new()).await?;
+    visit.leave().await;
+    Ok(visit.address)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) struct Errand<'a> {
 }
 
 /// The connection.
-pub(super) struct Line {
+pub(super) struct Visit {
     handle: Handle<Visitor>,
     gate: Arc<Gate>,
     /// The address the target was pinned to.
@@ -58,7 +58,7 @@ pub(super) async fn open(
     bastion: &Bastion,
     errand: Errand<'_>,
     kill: CancellationToken,
-) -> Result<Line, ConnectError> {
+) -> Result<Visit, ConnectError> {
     let Errand { target, account, key_id, allow, expects } = errand;
     // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
     let place = bastion.targets.place(target.name());
@@ -87,10 +87,10 @@ pub(super) async fn open(
     };
     let handle =
         timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })??;
-    Ok(Line { handle, gate, address, arrivals: Some(arrivals) })
+    Ok(Visit { handle, gate, address, arrivals: Some(arrivals) })
 }
 
-impl Line {
+impl Visit {
     /// Opens a session channel and starts what was asked for.
     pub(super) async fn run(&self, asked: &Asked) -> Result<Leg, ConnectError> {
         let channel = opened("a session", self.handle.channel_open_session()).await?;
