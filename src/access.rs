@@ -1,8 +1,10 @@
 //! Wanted -> Permitted: what an operator asks for, held against the bundle in force. The only caller of `policy::decide`.
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
+mod askable;
 mod asked;
 mod below;
+mod permitted;
 mod reach;
 
 use std::collections::BTreeSet;
@@ -13,19 +15,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
-    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, OperatorName, Permit,
+    Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
 use crate::channel::Asked;
 use crate::device::{Known, Proven};
-use crate::login::{Authenticated, Invited};
+use crate::login::{Authenticated, Invited, Reason};
 use crate::store::{BundleFile, Store, StoreError};
 
+pub use askable::{askable, askable_anywhere};
 use asked::{describe_stream, kind_of};
 pub use below::Below;
 use below::{lacking_level, warnings};
+pub use permitted::Permitted;
 pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
@@ -148,17 +152,8 @@ pub struct Wanted {
     authenticated: Arc<Authenticated>,
     target: Option<TargetName>,
     account: Option<AccountName>,
+    reason: Option<Reason>,
     asked: Asked,
-}
-
-/// A channel that the policy permits.
-#[derive(Debug)]
-pub struct Permitted {
-    authenticated: Arc<Authenticated>,
-    asked: Asked,
-    permit: Permit,
-    at: Timestamp,
-    warnings: Vec<String>,
 }
 
 /// Why a channel is not permitted.
@@ -182,14 +177,15 @@ pub enum Refused {
 }
 
 impl Wanted {
-    /// What this operator asks for, on this account of this target.
+    /// What this operator asks for, on this account of this target, for this reason.
     pub fn new(
         authenticated: Arc<Authenticated>,
         target: Option<TargetName>,
         account: Option<AccountName>,
+        reason: Option<Reason>,
         asked: Asked,
     ) -> Self {
-        Self { authenticated, target, account, asked }
+        Self { authenticated, target, account, reason, asked }
     }
 
     /// An event of `kind` that names who asked for what.
@@ -205,13 +201,15 @@ impl Wanted {
     }
 }
 
-/// When something was asked for: a running channel is decided again with the ages its proofs had then.
+/// When something was asked for, and why: a running channel is decided again with the ages its proofs had then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// When the channel was asked for.
     pub asked: Timestamp,
     /// When its session began; none when it begins with this channel.
     pub since: Option<Timestamp>,
+    /// The reason that its operator gave.
+    pub reason: Option<&'a Reason>,
 }
 
 /// Asks the policy.
@@ -228,7 +226,8 @@ pub async fn permit(
         Ok(kind) => kind,
         Err(why) => return Err((wanted, Refused::Malformed(why))),
     };
-    let moment = Moment { asked: bastion.clock.now(), since };
+    let reason = wanted.reason.clone();
+    let moment = Moment { asked: bastion.clock.now(), since, reason: reason.as_ref() };
     let account = wanted.account.as_ref();
     match judge(bastion, &wanted.authenticated, target.as_str(), account, &kind, moment).await {
         Ok((permit, warnings)) => Ok(Permitted {
@@ -237,6 +236,7 @@ pub async fn permit(
             permit,
             at: moment.asked,
             warnings,
+            reason,
         }),
         Err(refused) => Err((wanted, refused)),
     }
@@ -252,7 +252,7 @@ pub async fn decide(
     target: &str,
     account: Option<&AccountName>,
     kind: &ChannelKind,
-    moment: Moment,
+    moment: Moment<'_>,
 ) -> Result<Permit, Refused> {
     judge(bastion, authenticated, target, account, kind, moment).await.map(|(permit, _)| permit)
 }
@@ -264,7 +264,7 @@ async fn judge(
     target: &str,
     account: Option<&AccountName>,
     kind: &ChannelKind,
-    moment: Moment,
+    moment: Moment<'_>,
 ) -> Result<(Permit, Vec<String>), Refused> {
     let bundle = bastion.access.bundle();
     let held = Held::read(bastion, &bundle, authenticated, moment).await?;
@@ -289,6 +289,7 @@ struct Held<'a> {
     factors: Vec<policy::Held>,
     now: Timestamp,
     since: Option<Timestamp>,
+    reason: Option<&'a Reason>,
 }
 
 impl<'a> Held<'a> {
@@ -296,7 +297,7 @@ impl<'a> Held<'a> {
         bastion: &Bastion,
         bundle: &Bundle,
         authenticated: &'a Authenticated,
-        moment: Moment,
+        moment: Moment<'a>,
     ) -> Result<Self, StoreError> {
         let standing =
             Standing::read(bastion, bundle, authenticated.operator(), authenticated.proven()).await?;
@@ -313,7 +314,8 @@ impl<'a> Held<'a> {
             .iter()
             .map(|&(factor, at)| policy::Held { factor, age: age(at) })
             .collect();
-        Ok(Self { authenticated, standing, judged, factors, now, since: moment.since })
+        let Moment { since, reason, .. } = moment;
+        Ok(Self { authenticated, standing, judged, factors, now, since, reason })
     }
 
     fn decide(
@@ -323,7 +325,16 @@ impl<'a> Held<'a> {
         account: Option<&AccountName>,
         kind: &ChannelKind,
     ) -> policy::Decision {
-        let request = Request {
+        policy::decide(bundle, &self.request(target, account, kind))
+    }
+
+    fn request<'b>(
+        &'b self,
+        target: &'b str,
+        account: Option<&'b AccountName>,
+        kind: &'b ChannelKind,
+    ) -> Request<'b> {
+        Request {
             operator: self.authenticated.operator(),
             roles: &self.standing.roles,
             tenant: &self.standing.tenant,
@@ -335,12 +346,11 @@ impl<'a> Held<'a> {
             factors: &self.factors,
             assurance: self.authenticated.assurance(),
             source: self.authenticated.source(),
-            reason: None,
+            reason: self.reason.map(Reason::as_str),
             approvals: 0,
             now: self.now,
             since: self.since,
-        };
-        policy::decide(bundle, &request)
+        }
     }
 }
 
@@ -401,84 +411,4 @@ fn named(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event 
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);
     event
-}
-
-impl Permitted {
-    /// The policy's yes and its terms.
-    pub fn permit(&self) -> &Permit {
-        &self.permit
-    }
-
-    /// What the operator is to be told of their device: what will bar it on a day to come. Lines without line ends.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// When it was asked for.
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// Whether the channel ends when it cannot be recorded.
-    pub fn strict(&self, bundle: &Bundle) -> bool {
-        bundle.target(self.target()).is_none_or(|target| target.recording() == policy::Recording::Strict)
-    }
-
-    /// All that was asked for.
-    pub fn asked(&self) -> &Asked {
-        &self.asked
-    }
-
-    /// Who.
-    pub fn operator(&self) -> &OperatorName {
-        self.permit.operator()
-    }
-
-    /// From which device, when one was proven.
-    pub fn device(&self) -> Option<&DeviceName> {
-        self.permit.device()
-    }
-
-    /// To which target.
-    pub fn target(&self) -> &TargetName {
-        self.permit.target()
-    }
-
-    /// On which account.
-    pub fn account(&self) -> &AccountName {
-        self.permit.account()
-    }
-
-    /// To do what.
-    pub fn kind(&self) -> &ChannelKind {
-        self.permit.kind()
-    }
-
-    /// All that must go on being permitted for the channel to go on.
-    pub fn kinds(&self) -> Vec<ChannelKind> {
-        let mut kinds = vec![self.kind().clone()];
-        kinds.extend(self.asked.agent.then_some(ChannelKind::Agent));
-        kinds.extend(self.asked.screen.is_some().then_some(ChannelKind::X11));
-        kinds
-    }
-
-    /// The login it rests on.
-    pub fn authenticated(&self) -> &Arc<Authenticated> {
-        &self.authenticated
-    }
-
-    /// An event of `kind` that names who may do what.
-    pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
-        let mut event = named(bastion, kind, &self.authenticated);
-        event.target = Some(self.target().to_string());
-        event.account = Some(self.account().to_string());
-        event
-    }
-
-    /// Says of the channel itself what it is.
-    pub fn describe(&self, event: &mut Event) {
-        event.detail.insert("kind".into(), self.kind().word().into());
-        event.detail.insert("grant".into(), self.permit.grant().as_str().into());
-        describe_stream(event, &self.asked.start);
-    }
 }

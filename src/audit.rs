@@ -181,11 +181,6 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// The place of the opening entry in the log.
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-
     /// Says how the work ended, in an entry of the same type that names the opening one; `detail` is added to it.
     ///
     /// # Errors

@@ -118,6 +118,8 @@ fn make_folder(folder: &std::path::Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
+        // The name of a new folder lasts by a sync of the one above it.
+        .and_then(|()| fs::File::open(folder.parent().unwrap_or(folder))?.sync_all())
         .map_err(|source| OpenError::System { what: folder.display().to_string(), source })
 }
 

@@ -45,6 +45,58 @@ impl Clock for System {
     }
 }
 
+/// What the wall clock may differ from the other clock between two looks without having jumped: a leap second, and a moment
+/// between reading the one and the other.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// Tells a wall clock that jumped from time that passed.
+#[derive(Debug)]
+pub struct Watch {
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
+/// The wall clock jumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// What it would show if it had not.
+    pub expected: Timestamp,
+    /// How far it went, in milliseconds; less than zero is back.
+    pub by_ms: i64,
+}
+
+impl Watch {
+    /// Begins to watch here.
+    #[must_use]
+    pub fn begin(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), monotonic: clock.monotonic() }
+    }
+
+    /// How much time passed since the last look; `None` when the wall clock jumped meanwhile, so that what was made for a span of
+    /// its time may be over.
+    pub fn steady(&self, clock: &dyn Clock) -> Option<Duration> {
+        let mut look = Self { wall: self.wall, monotonic: self.monotonic };
+        let jumped = look.look(clock).is_some();
+        (!jumped).then(|| look.monotonic.saturating_sub(self.monotonic))
+    }
+
+    /// Looks at both clocks, and says whether the wall clock jumped since the last look.
+    pub fn look(&mut self, clock: &dyn Clock) -> Option<Jump> {
+        let now = Self::begin(clock);
+        let passed = now.monotonic.saturating_sub(self.monotonic);
+        let expected = self.wall.checked_add(passed).unwrap_or(Timestamp::MAX);
+        *self = now;
+        jump(expected, self.wall)
+    }
+}
+
+/// How far `now` is from what the clock was to show, when that is further than a steady clock strays.
+#[must_use]
+pub fn jump(expected: Timestamp, now: Timestamp) -> Option<Jump> {
+    let by_ms = now.as_millisecond().saturating_sub(expected.as_millisecond());
+    (u128::from(by_ms.unsigned_abs()) > STEADY.as_millis()).then_some(Jump { expected, by_ms })
+}
+
 /// A clock that stands still until it is moved, for the tests of this crate.
 #[cfg(test)]
 #[derive(Debug)]
@@ -95,6 +147,25 @@ mod tests {
         clock.set_back(Duration::from_secs(3600));
         assert_eq!(clock.monotonic(), Duration::from_secs(60));
         assert_eq!(clock.unix_ms(), (1_000_000 + 60 - 3600) * 1000);
+    }
+
+    #[test]
+    fn a_jump_is_told_once_either_way_and_time_that_passes_is_none() {
+        let clock = Manual::at(1_000_000);
+        let mut watch = Watch::begin(&clock);
+        clock.pass(Duration::from_secs(86_400));
+        assert_eq!(watch.look(&clock), None);
+        clock.pass(Duration::from_secs(5));
+        assert_eq!(watch.steady(&clock), Some(Duration::from_secs(5)));
+        clock.set_back(Duration::from_secs(3600));
+        assert_eq!(watch.steady(&clock), None);
+        let expected = Timestamp::from_second(1_086_405).unwrap();
+        assert_eq!(watch.look(&clock), Some(Jump { expected, by_ms: -3_600_000 }));
+        assert_eq!(watch.look(&clock), None);
+        clock.set_back(Duration::from_secs(2));
+        assert_eq!(watch.look(&clock), None, "within what a steady clock may stray");
+        let now = Timestamp::from_second(31_536_000).unwrap();
+        assert_eq!(jump(Timestamp::UNIX_EPOCH, now).unwrap().by_ms, 31_536_000_000);
     }
 
     #[test]

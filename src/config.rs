@@ -8,11 +8,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use policy::Network;
+
 mod values;
 
 use values::{
     address, banner, checkpoint, flush, host_names, idle_timeout, listen, login_grace, max_channels,
-    max_connections, recording_max, store_url,
+    max_connections, max_unauthenticated, networks, recording_max, store_url,
 };
 
 pub use values::{duration, size};
@@ -67,8 +69,20 @@ pub struct Ssh {
     #[serde(deserialize_with = "max_connections")]
     pub max_connections: usize,
     /// Connections open at once that have not finished their login.
-    #[serde(deserialize_with = "max_connections")]
+    #[serde(deserialize_with = "max_unauthenticated")]
     pub max_unauthenticated: usize,
+    /// Connections open at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
+    #[serde(deserialize_with = "max_connections")]
+    pub max_connections_per_source: usize,
+    /// The same of those that have not finished their login.
+    #[serde(deserialize_with = "max_unauthenticated")]
+    pub max_unauthenticated_per_source: usize,
+    /// Sources that are never made to wait for what they did.
+    #[serde(deserialize_with = "networks")]
+    pub penalty_exempt: Vec<Network>,
+    /// Proxies that say where a connection comes from, by the PROXY protocol.
+    #[serde(deserialize_with = "networks")]
+    pub proxy_protocol_from: Vec<Network>,
     /// How long a terminal may be without input and output.
     #[serde(deserialize_with = "idle_timeout")]
     pub idle_timeout: Duration,
@@ -178,6 +192,14 @@ impl Default for Ssh {
             max_channels: 64,
             max_connections: 10_000,
             max_unauthenticated: 100,
+            max_connections_per_source: 5000,
+            max_unauthenticated_per_source: 50,
+            // Whoever comes from here is on this machine, or is a proxy that stands for everybody.
+            penalty_exempt: ["127.0.0.0/8", "::1"]
+                .iter()
+                .filter_map(|text| Network::parse(text).ok())
+                .collect(),
+            proxy_protocol_from: Vec::new(),
             idle_timeout: Duration::from_secs(3600),
             banner: None,
         }
@@ -334,6 +356,8 @@ pub struct Environment {
     pub dir: Option<PathBuf>,
     /// `HOME`, when absolute.
     pub home: Option<PathBuf>,
+    /// `SSH_AUTH_SOCK`, when absolute: the caller's own agent.
+    pub agent: Option<PathBuf>,
     /// `BARTIZAN_LOG`: a filter for the server's own messages.
     pub log: Option<String>,
     /// `NOTIFY_SOCKET`: where systemd waits for `READY=1`.
@@ -350,6 +374,7 @@ impl Environment {
         Self {
             dir: set("BARTIZAN_DIR").map(PathBuf::from),
             home: set("HOME").map(PathBuf::from).filter(|p| p.is_absolute()),
+            agent: set("SSH_AUTH_SOCK").map(PathBuf::from).filter(|p| p.is_absolute()),
             log: set("BARTIZAN_LOG").and_then(|v| v.into_string().ok()),
             notify: set("NOTIFY_SOCKET"),
             here: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),

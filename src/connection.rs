@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::log::Event;
+use policy::TargetName;
 use serde_json::Map;
 
 use crate::access::{self, Permitted};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
 use crate::live::{Connection, Cut, Cutter, Guest, Route, Session};
-use crate::login::{Attempt, Authenticated, Invited};
+use crate::login::{Attempt, Authenticated, Invited, Reason, Stepped};
 use crate::recording::Place;
 use crate::refusal::Refusal;
 use crate::store::{NewSession, SessionEnd, StoreError};
@@ -64,11 +66,11 @@ pub async fn overdue(bastion: &Bastion, peer: SocketAddr) {
 /// `None` when the login cannot be logged or no longer holds.
 pub async fn enter(
     bastion: &Arc<Bastion>,
-    authenticated: Authenticated,
+    authenticated: Arc<Authenticated>,
+    reason: Option<Reason>,
     peer: SocketAddr,
     cutter: Cutter,
 ) -> Option<Arc<Connection>> {
-    let authenticated = Arc::new(authenticated);
     let mut event = bastion.audit.event("auth.login");
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);
@@ -80,9 +82,9 @@ pub async fn enter(
         return None;
     }
     let name = authenticated.login_name();
-    let route = Route { target: name.target.clone(), account: name.account.clone() };
-    let connection = bastion.live.enter(authenticated, peer, cutter, route);
-    if access::may_stay(bastion, &connection.authenticated).await {
+    let route = Route { target: name.target.clone(), account: name.account.clone(), reason };
+    let connection = bastion.live.enter(authenticated.clone(), peer, cutter, route);
+    if access::may_stay(bastion, &authenticated).await {
         return Some(connection);
     }
     bastion.live.leave(&connection);
@@ -111,21 +113,85 @@ pub async fn receive(bastion: &Arc<Bastion>, invited: Invited, cutter: Cutter) -
     None
 }
 
-/// A connection inside a connection (`ssh -J`): it rests on the outer one's login, and goes where its host and user say.
+/// A connection inside a connection (`ssh -J`): it rests on the outer one's login, or on what that was stepped up to, and goes
+/// where its host and user say. The next one inside the same rests on it as well.
 ///
 /// `None` when the outer login no longer holds.
 pub async fn enter_inner(
     bastion: &Arc<Bastion>,
     outer: &Connection,
+    authenticated: Arc<Authenticated>,
     route: Route,
     cutter: Cutter,
 ) -> Option<Arc<Connection>> {
-    let connection = bastion.live.enter(outer.authenticated.clone(), outer.peer, cutter, route);
-    if outer.cutter.why().is_none() && access::may_stay(bastion, &connection.authenticated).await {
+    let connection = bastion.live.enter(authenticated.clone(), outer.peer, cutter, route);
+    if outer.cutter.why().is_none() && access::may_stay(bastion, &authenticated).await {
+        outer.step_up(authenticated);
         return Some(connection);
     }
     bastion.live.leave(&connection);
     None
+}
+
+/// An event about more that was asked of who is logged in, on the way to this account.
+fn step_up(bastion: &Bastion, authenticated: &Authenticated, route: &Route) -> Event {
+    let mut event = bastion.audit.event("auth.step_up");
+    event.operator = Some(authenticated.operator().to_string());
+    event.device = authenticated.device().map(ToString::to_string);
+    event.target = route.target.as_ref().map(ToString::to_string);
+    event.account = route.account.as_ref().map(ToString::to_string);
+    event.detail.insert("peer".into(), authenticated.peer().to_string().into());
+    event
+}
+
+/// What was asked for was given, or a code of another connection counts: logged before anything rests on it.
+///
+/// # Errors
+/// When it cannot be logged: then nothing may.
+pub async fn stepped_up(bastion: &Bastion, stepped: &Stepped, route: &Route) -> Result<(), AuditError> {
+    let Stepped { authenticated, reason, lacking } = stepped;
+    let mut event = step_up(bastion, authenticated, route);
+    event.outcome = Some("ok".into());
+    event.detail.extend(authenticated.detail());
+    event.detail.insert("asked".into(), lacking.as_str().into());
+    if let Some(reason) = reason {
+        event.detail.insert("reason".into(), reason.as_str().into());
+    }
+    bastion.audit.note(event).await.map(|_| ())
+}
+
+/// What was asked for was not given.
+pub async fn not_stepped_up(bastion: &Bastion, authenticated: &Authenticated, route: &Route, why: &Refusal) {
+    let mut event = step_up(bastion, authenticated, route);
+    why.describe(&mut event);
+    // A refusal stands also when it cannot be logged.
+    if let Err(failed) = bastion.audit.note(event).await {
+        tracing::error!(%failed, "a refused step-up was not logged");
+    }
+}
+
+/// The user name inside a jump to `target` is no account's.
+pub async fn refuse_account(bastion: &Bastion, outer: &Connection, target: &TargetName) {
+    let mut event = bastion.audit.event("access.denied");
+    event.target = Some(target.to_string());
+    let cause = "the user name inside a jump is no account's name".to_owned();
+    denied(bastion, outer, event, ("LOGIN-007", "no account has this name", cause)).await;
+}
+
+async fn denied(
+    bastion: &Bastion,
+    connection: &Connection,
+    mut event: Event,
+    (code, told, cause): (&'static str, &'static str, String),
+) {
+    let authenticated = connection.authenticated();
+    event.operator = Some(authenticated.operator().to_string());
+    event.device = authenticated.device().map(ToString::to_string);
+    let reference = bastion.ids.reference(bastion.clock.now());
+    Refusal::new(code, told, cause, reference).describe(&mut event);
+    if let Err(failed) = bastion.audit.note(event).await {
+        tracing::error!(%failed, code, "a refusal was not logged");
+    }
 }
 
 /// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.
@@ -163,6 +229,9 @@ async fn open(
     let mut event = permitted.event(bastion, "session.session");
     event.session = Some(session.id.to_string());
     event.detail.insert("peer".into(), connection.peer.to_string().into());
+    if let Some(reason) = permitted.reason() {
+        event.detail.insert("reason".into(), reason.as_str().into());
+    }
     let entry = bastion.audit.open(event).await?;
     bastion
         .store
@@ -174,6 +243,7 @@ async fn open(
             account: permitted.account().as_str(),
             peer: &connection.peer.to_string(),
             started: session.since.as_millisecond(),
+            reason: permitted.reason().map(Reason::as_str),
         })
         .await?;
     Ok(entry)

@@ -16,7 +16,7 @@ use crate::access::{self, Moment};
 use crate::audit::Opened;
 use crate::bastion::Bastion;
 use crate::ids::{RecordingId, SessionId};
-use crate::login::{Authenticated, Invited};
+use crate::login::{Authenticated, Invited, Reason};
 
 /// How long the last words may take before the socket is closed under a client that does not read.
 const LAST_WORDS: Duration = Duration::from_millis(400);
@@ -36,6 +36,8 @@ pub enum Cut {
     Stopping,
     /// The audit log cannot be written.
     Unlogged,
+    /// The client asked for more than a connection may: messages, channels, keys.
+    Excess,
 }
 
 impl Cut {
@@ -48,6 +50,7 @@ impl Cut {
             Self::Idle => "SESSION-004",
             Self::Stopping => "SESSION-005",
             Self::Unlogged => "SESSION-006",
+            Self::Excess => "LIMIT-002",
         }
     }
 
@@ -62,6 +65,7 @@ impl Cut {
             Self::Unlogged => {
                 "the bastion cannot keep its log, so nothing may go on; tell your administrator"
             }
+            Self::Excess => "this connection asked for more than one may; connect again",
         }
     }
 }
@@ -110,14 +114,13 @@ impl Cutter {
 /// A logged-in connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Who logged in, from which device and how.
-    pub authenticated: Arc<Authenticated>,
     /// The operator's address.
     pub peer: SocketAddr,
     /// Ends it.
     pub cutter: Cutter,
     /// Where its channels go.
     pub route: Route,
+    authenticated: Mutex<Arc<Authenticated>>,
     number: u64,
     session: Mutex<Option<Arc<Session>>>,
     /// Channels and inner connections it carries now.
@@ -141,6 +144,8 @@ pub struct Route {
     pub target: Option<TargetName>,
     /// The login name on it; none asks for the target's default.
     pub account: Option<AccountName>,
+    /// Why they go there, where that was asked.
+    pub reason: Option<Reason>,
 }
 
 /// A connection's span to one account of one target.
@@ -212,7 +217,7 @@ impl Live {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Mutex::new(None);
         let connection = Arc::new(Connection {
-            authenticated,
+            authenticated: Mutex::new(authenticated),
             peer,
             cutter,
             route,
@@ -304,6 +309,21 @@ impl Live {
 }
 
 impl Connection {
+    /// Who logged in, from which device and how: as it stands now.
+    pub fn authenticated(&self) -> Arc<Authenticated> {
+        lock(&self.authenticated).clone()
+    }
+
+    /// A newer login of the same connection takes the place of the one that stood; what rests on that one rests on it still.
+    ///
+    /// INVARIANT: only of a connection that names no target. Its jumps and words ask anew; it has no permits of its own.
+    pub fn step_up(&self, newer: Arc<Authenticated>) {
+        let mut stands = lock(&self.authenticated);
+        if self.route.target.is_none() && newer.second() > stands.second() {
+            *stands = newer;
+        }
+    }
+
     /// The session of this connection; the first call makes it.
     pub fn session(
         &self,
@@ -357,18 +377,18 @@ impl Connection {
     }
 
     async fn still_holds(&self, bastion: &Bastion) -> bool {
-        if !access::may_stay(bastion, &self.authenticated).await {
+        let authenticated = self.authenticated();
+        if !access::may_stay(bastion, &authenticated).await {
             return false;
         }
         let Some(session) = self.opened_session() else { return true };
         let channels: Vec<(Vec<ChannelKind>, Timestamp)> =
             lock(&session.channels).values().cloned().collect();
         for (kinds, asked) in channels {
-            let moment = Moment { asked, since: Some(session.since) };
+            let moment = Moment { asked, since: Some(session.since), reason: self.route.reason.as_ref() };
             let (target, account) = (session.target.as_str(), Some(&session.account));
             for kind in kinds {
-                if access::decide(bastion, &self.authenticated, target, account, &kind, moment).await.is_err()
-                {
+                if access::decide(bastion, &authenticated, target, account, &kind, moment).await.is_err() {
                     return false;
                 }
             }
@@ -379,10 +399,11 @@ impl Connection {
     fn listed(&self) -> Option<LiveSession> {
         let session = self.opened_session()?;
         let channels = lock(&session.channels).len();
+        let authenticated = self.authenticated();
         Some(LiveSession {
             id: session.id.clone(),
-            operator: self.authenticated.operator().to_string(),
-            device: self.authenticated.device().map(ToString::to_string),
+            operator: authenticated.operator().to_string(),
+            device: authenticated.device().map(ToString::to_string),
             target: session.target.clone(),
             account: session.account.clone(),
             peer: self.peer,

@@ -3,12 +3,13 @@
 
 mod tape;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ledger::evidence;
-use ledger::log::Event;
+use ledger::log::{Event, has_reserve};
 use ledger::recording::{Header, Writer};
 use policy::DeviceName;
 use serde_json::{Map, Value};
@@ -43,6 +44,9 @@ pub enum RecordError {
     /// No row.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What room there is belongs to the log's last words.
+    #[error("the disk under {} is full, or nearly: the log has no reserve; free some room", .0.display())]
+    Full(PathBuf),
 }
 
 /// All recordings being written: syncs them together and commits how far they have come.
@@ -68,6 +72,8 @@ pub struct Recorded {
     id: RecordingId,
     tape: Arc<Tape>,
     entry: Opened,
+    /// Where the target was reached.
+    address: Option<SocketAddr>,
 }
 
 impl Recordings {
@@ -75,7 +81,10 @@ impl Recordings {
     pub fn start(dir: PathBuf, flush: Duration, audit: Audit) -> std::io::Result<Self> {
         let running: Arc<Mutex<Vec<Weak<Tape>>>> = Arc::default();
         let synced = running.clone();
-        std::thread::Builder::new().name("recordings".into()).spawn(move || sync_all(&synced, flush))?;
+        let log = audit.log_dir().to_owned();
+        std::thread::Builder::new()
+            .name("recordings".into())
+            .spawn(move || sync_all(&synced, flush, &log))?;
         tokio::spawn(commit_all(Arc::downgrade(&running), audit));
         Ok(Self { dir, running })
     }
@@ -96,13 +105,19 @@ fn alive(running: &Mutex<Vec<Weak<Tape>>>) -> Vec<Arc<Tape>> {
     running.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel.
-fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration) {
+/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
+/// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
+fn sync_all(running: &Arc<Mutex<Vec<Weak<Tape>>>>, flush: Duration, log: &Path) {
     // Ends when the `Recordings` is gone: then this is the only owner left.
     while Arc::strong_count(running) > 1 {
         std::thread::sleep(flush);
-        for tape in alive(running) {
+        let tapes = alive(running);
+        let full = !tapes.is_empty() && !has_reserve(log);
+        for tape in tapes {
             tape.sync();
+            if full {
+                tape.give_up();
+            }
         }
     }
 }
@@ -138,6 +153,10 @@ pub async fn start(
     permitted: Permitted,
     place: Place,
 ) -> Result<Recorded, RecordError> {
+    let log = bastion.audit.log_dir();
+    if !has_reserve(log) {
+        return Err(RecordError::Full(log.to_owned()));
+    }
     let now = bastion.clock.now();
     let id = bastion.ids.recording(now);
     let header = header(bastion, &permitted, &place, &id, now);
@@ -159,7 +178,7 @@ pub async fn start(
     let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(started));
     let (entry, _) = (entry?, noted?);
     insert(bastion, &permitted, &place, &id, now.as_millisecond()).await?;
-    Ok(Recorded { permitted, place, id, tape, entry })
+    Ok(Recorded { permitted, place, id, tape, entry, address: None })
 }
 
 fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) -> Event {
@@ -261,6 +280,11 @@ impl Recorded {
         &self.tape
     }
 
+    /// The target was reached at `address`: the entry's end names it.
+    pub fn reached(self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
     /// Seals: the last frame and an fsync, then the entry that makes it sealed, then the row that is found by.
     ///
     /// # Errors
@@ -271,12 +295,13 @@ impl Recorded {
         outcome: Outcome,
         mut detail: Map<String, Value>,
     ) -> Result<(), RecordError> {
-        let Self { permitted, place, id, tape, entry } = self;
+        let Self { permitted, place, id, tape, entry, address } = self;
         let word = match &outcome {
             Outcome::Ok => "ok",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
         };
+        detail.insert("address".into(), address.map(|address| address.to_string()).into());
         detail.extend(tape.totals());
         let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
         let head = sealing

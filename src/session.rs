@@ -73,8 +73,13 @@ async fn story(
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
-    returns.over().await;
-    sealed(bastion, connected.leave().await, ended).await
+    let recorded = if matches!(ended, How::Cut(_)) {
+        connected.cut().await
+    } else {
+        returns.over().await;
+        connected.leave().await
+    };
+    sealed(bastion, recorded, ended).await
 }
 
 /// Wanted, permitted, recorded, listed: from here on it can be cut, and nothing is dialled yet.
@@ -84,8 +89,7 @@ async fn begun(
     asked: Asked,
 ) -> Result<(Recorded, Open), Refusal> {
     let generation = bastion.live.generation();
-    let Route { target, account } = connection.route.clone();
-    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
+    let wanted = wanted(connection, asked);
     let permitted = permit(bastion, connection, wanted).await?;
     let (session, place) = connection::session(bastion, connection, &permitted)
         .await
@@ -100,9 +104,13 @@ async fn begun(
 /// Whether a session channel may also use the operator's agent or screen. The no is logged; the yes is part of the channel's
 /// recording and is asked again with it.
 pub async fn may(bastion: &Bastion, connection: &Connection, asked: Asked) -> bool {
-    let Route { target, account } = connection.route.clone();
-    let wanted = Wanted::new(connection.authenticated.clone(), target, account, asked);
+    let wanted = wanted(connection, asked);
     permit(bastion, connection, wanted).await.is_ok()
+}
+
+fn wanted(connection: &Connection, asked: Asked) -> Wanted {
+    let Route { target, account, reason } = connection.route.clone();
+    Wanted::new(connection.authenticated(), target, account, reason, asked)
 }
 
 fn stop(connection: &Connection) -> Stop {
@@ -136,7 +144,8 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
         Refused::Below(below) => {
             let told = "this device may not connect there yet";
             let refusal = refusal(bastion, "POSTURE-009", told.into(), below.cause());
-            let device = connection.authenticated.proven().map(device::Proven::known);
+            let authenticated = connection.authenticated();
+            let device = authenticated.proven().map(device::Proven::known);
             let text = device.map(|device| below.text(device, refusal.reference().as_str()));
             refusal.with_text(text)
         }
@@ -160,7 +169,8 @@ async fn settled(
         return Ok(recorded);
     }
     let permitted = recorded.permitted();
-    let moment = Moment { asked: permitted.at(), since: Some(session.since) };
+    let reason = permitted.reason();
+    let moment = Moment { asked: permitted.at(), since: Some(session.since), reason };
     let (target, account) = (permitted.target().as_str(), Some(permitted.account()));
     let again =
         access::decide(bastion, permitted.authenticated(), target, account, permitted.kind(), moment).await;

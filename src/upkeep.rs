@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use keys::Keys;
 use ledger::evidence::{self, End, Evidence};
 use ledger::log::{Event, Filter, Reader};
@@ -16,12 +17,15 @@ use serde_json::Value;
 
 use crate::audit::AuditError;
 use crate::bastion::Bastion;
+use crate::clock::{Jump, Watch, jump};
 use crate::ids::RecordingId;
 use crate::live::Cut;
 use crate::store::{Recording, RecordingEnd, RecordingState, SessionEnd, StoreError};
 
 /// Between two rounds of forgetting.
 const ROUND: Duration = Duration::from_secs(600);
+/// Between two looks at the clocks.
+const LOOK: Duration = Duration::from_secs(1);
 /// What is remembered of codes is never older than this, in milliseconds.
 const MEMORY: i64 = 30 * 86_400 * 1000;
 
@@ -56,7 +60,12 @@ pub struct Closed {
 /// What cannot be read or written.
 pub async fn close_what_is_open(bastion: &Bastion) -> Result<Closed, UpkeepError> {
     let mut closed = Closed::default();
+    let now = bastion.clock.now();
     let said = Said::read(bastion.audit.log_dir())?;
+    // A clock that went back while nothing ran; one that went ahead cannot be told from a long night.
+    if let Some(back) = said.last.and_then(|last| jump(last, now)).filter(|jump| jump.by_ms < 0) {
+        bastion.audit.note(jumped(bastion, back)).await?;
+    }
     for open in bastion.store.open_recordings().await? {
         close_recording(bastion, &said, &open).await?;
         closed.recordings += 1;
@@ -107,20 +116,43 @@ pub async fn watch_the_log(bastion: Arc<Bastion>) {
     bastion.live.cut_all(Cut::Unlogged);
 }
 
+/// Says in the log when the wall clock jumps, as long as the bastion runs: times before and after cannot be compared.
+pub async fn watch_the_clock(bastion: Arc<Bastion>) {
+    let mut watch = Watch::begin(bastion.clock.as_ref());
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(jump) = watch.look(bastion.clock.as_ref()) else { continue };
+        tracing::warn!(by_ms = jump.by_ms, expected = %jump.expected, "the clock jumped");
+        if let Err(why) = bastion.audit.note(jumped(&bastion, jump)).await {
+            tracing::error!(%why, "that the clock jumped was not logged");
+        }
+    }
+}
+
+fn jumped(bastion: &Bastion, jump: Jump) -> Event {
+    let mut event = bastion.audit.event("system.clock");
+    event.detail.insert("expected".into(), jump.expected.to_string().into());
+    event.detail.insert("by_ms".into(), jump.by_ms.into());
+    event
+}
+
 /// What the log has already said.
 struct Said {
     /// Entries that were opened and not closed, by their place.
     opened: BTreeMap<u64, Event>,
     /// Of recordings.
     evidence: Evidence,
+    /// When it was written last, as the clock was then.
+    last: Option<Timestamp>,
 }
 
 impl Said {
     fn read(log: &Path) -> Result<Self, UpkeepError> {
-        let mut said = Self { opened: BTreeMap::new(), evidence: Evidence::new() };
+        let mut said = Self { opened: BTreeMap::new(), evidence: Evidence::new(), last: None };
         for entry in Reader::open(log, Filter::default())? {
             let entry = entry?;
             said.evidence.take(entry.seq, &entry.event);
+            said.last = Some(entry.event.time);
             said.take(entry.seq, entry.event);
         }
         Ok(said)

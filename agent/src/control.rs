@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::config::Config;
 use crate::facts::Snapshot;
 use crate::identity::Maker;
 
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Collect now.
+    /// Collect now, what `agent.toml` names now.
     Refresh,
     /// What a login would send now.
     Facts,
@@ -55,17 +56,21 @@ pub(crate) fn socket_in(dir: &Path) -> PathBuf {
 }
 
 /// Answers one question.
-pub(crate) async fn answer(stream: UnixStream, maker: &Maker) -> io::Result<()> {
+pub(crate) async fn answer(stream: UnixStream, dir: &Path, maker: &Maker) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     (&mut stream).take(64).read_line(&mut line).await?;
     let now = maker.clock.unix();
     let found = match line.as_str() {
-        "refresh\n" => maker.watch.refresh(now).await,
-        "facts\n" => maker.watch.fresh(now).await,
+        // Which facts are wanted may have changed.
+        "refresh\n" => match Config::read(dir) {
+            Ok(config) => maker.watch.refresh_for(dir, &config, now).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        },
+        "facts\n" => maker.watch.fresh(now).await.map_err(|why| why.to_string()),
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
-    let answer = found.map_or_else(|why| Answer::Error(why.to_string()), Answer::Facts);
+    let answer = found.map_or_else(Answer::Error, Answer::Facts);
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
     stream.write_all(&text).await

@@ -25,7 +25,10 @@ mod ssh;
 mod ssh_files;
 mod wire;
 
-pub use commands::{CommandError, EnrollError, InstallError, Installed, enroll, install, run};
+pub use commands::{
+    CommandError, EnrollError, ErrandError, InstallError, Installed, RefreshError, Unheard, enroll, install,
+    run,
+};
 pub use config::{Bastion, Config, ConfigError};
 pub use control::ControlError;
 pub use doctor::{Check, examine};
@@ -34,6 +37,6 @@ pub use facts::{FactsError, Snapshot};
 pub use files::FileError;
 pub use key::{FileKey, KeyError, KeyStore};
 pub use quote::QuoteError;
-pub use serve::{Agent, AgentError, ShowError, serve};
+pub use serve::{Agent, AgentError, Listening, ShowError, serve};
 pub use ssh::SshError;
 pub use ssh_files::SshFilesError;

@@ -1,6 +1,7 @@
 //! The running agent: a socket, its connections, the background facts.
 //! It never serves another user, and never more connections at once than its bound.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -172,34 +173,54 @@ impl Agent {
     }
 
     /// Serves logins alone: no facts in the background, no second socket. Ends only when it cannot begin.
-    pub(crate) async fn serve_logins(self) -> Result<(), AgentError> {
+    pub(crate) async fn serve_logins(self) -> Result<Infallible, AgentError> {
         let listener = listen(&self.config.socket_in(&self.dir)).await?;
-        accept(listener, Arc::new(self), logins).await;
-        Ok(())
+        Ok(accept(listener, Arc::new(self), logins).await)
     }
 
-    /// Listens, and serves until `stop` is ready. Both sockets are gone when it returns.
+    /// Makes both sockets; who connects from now on waits to be served.
+    ///
+    /// # Errors
+    /// When a socket cannot be made.
+    pub async fn listen(self) -> Result<Listening, AgentError> {
+        let logins = listen(&self.config.socket_in(&self.dir)).await?;
+        let control = listen(&control::socket_in(&self.dir)).await?;
+        Ok(Listening { agent: Arc::new(self), logins, control })
+    }
+
+    /// Listens, and serves until `stop` is ready: [`Agent::listen`] and [`Listening::serve`] in one.
     ///
     /// # Errors
     /// When a socket cannot be made.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-        let path = self.config.socket_in(&self.dir);
-        let listener = listen(&path).await?;
-        let control = listen(&control::socket_in(&self.dir)).await?;
-        let agent = Arc::new(self);
+        self.listen().await?.serve(stop).await;
+        Ok(())
+    }
+}
+
+/// An agent whose sockets are there.
+pub struct Listening {
+    agent: Arc<Agent>,
+    logins: UnixListener,
+    control: UnixListener,
+}
+
+impl Listening {
+    /// Serves until `stop` is ready. Both sockets are gone when it returns.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Self { agent, logins: listener, control } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(keep_facts(agent.clone()));
         tasks.spawn(accept(control, agent.clone(), |agent, stream| async move {
-            control::answer(stream, &agent.maker).await
+            control::answer(stream, &agent.dir, &agent.maker).await
         }));
         tasks.spawn(accept(listener, agent.clone(), logins));
         stop.await;
         tasks.shutdown().await;
-        for path in [path, control::socket_in(&agent.dir)] {
+        for path in [agent.config.socket_in(&agent.dir), control::socket_in(&agent.dir)] {
             // Another agent could not have come: it would have found this one answering.
             let _ = std::fs::remove_file(path);
         }
-        Ok(())
     }
 }
 
@@ -207,7 +228,7 @@ async fn logins(agent: Arc<Agent>, stream: UnixStream) -> io::Result<()> {
     Connection::new(&agent.maker, &agent.pins, agent.own_agent.as_deref()).serve(stream).await
 }
 
-async fn keep_facts(agent: Arc<Agent>) {
+async fn keep_facts(agent: Arc<Agent>) -> Infallible {
     loop {
         if let Err(why) = agent.maker.watch.refresh(agent.maker.clock.unix()).await {
             warn!("facts could not be collected: {why}");
@@ -217,7 +238,7 @@ async fn keep_facts(agent: Arc<Agent>) {
 }
 
 /// Takes connections of the agent's own user, each in a task of its own.
-async fn accept<F, T>(listener: UnixListener, agent: Arc<Agent>, serve: F)
+async fn accept<F, T>(listener: UnixListener, agent: Arc<Agent>, serve: F) -> Infallible
 where
     F: Fn(Arc<Agent>, UnixStream) -> T,
     T: Future<Output = io::Result<()>> + Send + 'static,

@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::clock;
 use crate::codes::Phone;
+use crate::small_disk::SmallDisk;
 use crate::target::{Target, keygen};
 use crate::{Rig, bartizan, printed};
 
@@ -16,6 +18,8 @@ pub const ACCOUNT: &str = "root";
 pub struct Builder {
     plan: Plan,
     idle_targets: bool,
+    own_clock: bool,
+    megabytes: Option<u64>,
 }
 
 /// What the bundle and the configuration say.
@@ -131,10 +135,26 @@ impl Builder {
         self
     }
 
+    /// The scene has a clock of its own: [`Rig::set_clock`].
+    pub fn own_clock(mut self) -> Self {
+        self.own_clock = true;
+        self
+    }
+
+    /// The bastion's folder is a disk of this size.
+    pub fn small_disk(mut self, megabytes: u64) -> Self {
+        self.megabytes = Some(megabytes);
+        self
+    }
+
     /// Makes everything and starts it.
     pub fn start(self) -> Rig {
         let folder = tempfile::Builder::new().prefix("bartizan-test-").tempdir().unwrap();
         let state = folder.path().join("bartizan");
+        let disk = self.megabytes.map(|megabytes| SmallDisk::mount(&state, megabytes));
+        if self.own_clock {
+            clock::begin(folder.path());
+        }
         let say = |words: &[&str]| printed(bartizan(&state, words), words);
         say(&["init"]);
         std::fs::write(state.join("bartizan.toml"), self.plan.configuration()).unwrap();
@@ -153,7 +173,8 @@ impl Builder {
         say(&["access", "apply", bundle.to_str().unwrap()]);
         let phones =
             self.plan.operators.iter().filter_map(|person| enrol(folder.path(), person, &say)).collect();
-        let mut rig = Rig { plan: self.plan, server: None, targets, phones, count: 0.into(), folder };
+        let mut rig =
+            Rig { plan: self.plan, server: None, targets, phones, count: 0.into(), _disk: disk, folder };
         if !self.idle_targets {
             rig.start_server();
         }

@@ -1,46 +1,49 @@
 //! An operator at a machine: stock clients with a configuration file and an answer to the prompt.
 //! It never touches the caller's own `~/.ssh` or agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::{ACCOUNT, Rig, Shared, Terminal};
+use crate::clock;
+use crate::{ACCOUNT, Rig, Route, Shared, Terminal};
 
-/// Who connects, from which device, with which answer.
+/// Who connects, by which route, from which device, with which answer.
 #[derive(Clone)]
 pub struct Client<'a> {
     rig: &'a Rig,
+    route: Route,
     operator: String,
     key_of: String,
     device_of: Option<String>,
     answer: Option<String>,
     options: Vec<String>,
-}
-
-/// How a target is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `operator+account+target@bastion`.
-    Name,
-    /// `-J operator@bastion account@target`.
-    Jump,
-}
-
-impl Route {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Name, Self::Jump];
+    bastion_options: Vec<String>,
 }
 
 impl<'a> Client<'a> {
     pub(crate) fn new(rig: &'a Rig, operator: &str) -> Self {
         Self {
             rig,
+            route: Route::Direct,
             operator: operator.to_owned(),
             key_of: operator.to_owned(),
             device_of: Some(operator.to_owned()),
             answer: None,
             options: Vec::new(),
+            bastion_options: Vec::new(),
         }
+    }
+
+    /// Goes to its targets this way.
+    pub fn by(mut self, route: Route) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// Jumps over a connection to the bastion that is already open.
+    pub fn over(mut self, shared: &Shared) -> Self {
+        self.bastion_options.push(format!("ControlPath {}", shared.socket().display()));
+        self.by(Route::Jump)
     }
 
     /// Offers no device key.
@@ -67,46 +70,50 @@ impl<'a> Client<'a> {
         self
     }
 
-    /// One more line of ssh_config.
+    /// One more line of ssh_config, for the connection in which commands run.
     pub fn option(mut self, line: &str) -> Self {
         self.options.push(line.to_owned());
         self
     }
 
-    /// `operator+account+target@bastion`.
+    /// `operator+account+target@bastion`, or `account@target` by a jump.
     pub fn at(&self, target: &str) -> String {
         self.as_account(ACCOUNT, target)
     }
 
     /// The same for another account.
     pub fn as_account(&self, account: &str, target: &str) -> String {
-        format!("{}+{account}+{target}@bastion", self.operator)
+        match self.route {
+            Route::Direct => format!("{}+{account}+{target}@bastion", self.operator),
+            Route::Jump => format!("{account}@{target}"),
+        }
     }
 
-    /// The arguments of `ssh` that lead to a target: by its name in the login name, or by a jump.
-    pub fn by(&self, route: Route, target: &str) -> Vec<String> {
-        match route {
-            Route::Name => vec![self.at(target)],
-            Route::Jump => {
-                let known = self.rig.path("known_hosts");
-                let jump = format!("{}@bastion", self.operator);
-                let known = format!("UserKnownHostsFile={}", known.display());
-                vec!["-J".into(), jump, "-o".into(), known, format!("{ACCOUNT}@{target}")]
-            }
-        }
+    /// `ssh://` and the same, for programs that read addresses. There a plus may mean a space, so commas stand for it.
+    pub fn url(&self, target: &str, path: &Path) -> String {
+        format!("ssh://{}{}", self.at(target).replace('+', ","), path.display())
     }
 
     /// A client program (`ssh`, `scp`, `sftp`) with its configuration. Asked for a code, it answers.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.arg("-F").arg(self.configuration());
+        command.args(self.arguments());
         self.prepare(&mut command);
         command
     }
 
+    /// The configuration and the jump, as every client program takes them.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["-F".to_owned(), self.configuration().display().to_string()];
+        if self.route == Route::Jump {
+            arguments.extend(["-J".to_owned(), self.alone()]);
+        }
+        arguments
+    }
+
     /// For programs that call `ssh` themselves: the command line for `rsync -e` or `GIT_SSH_COMMAND`.
     pub fn remote_shell(&self) -> String {
-        format!("ssh -F {}", self.configuration().display())
+        format!("ssh {}", self.arguments().join(" "))
     }
 
     /// The environment in which prompts are answered.
@@ -119,6 +126,7 @@ impl<'a> Client<'a> {
         };
         let code = self.answer.clone().unwrap_or_else(ready);
         std::fs::write(&answer, format!("{code}\n")).unwrap();
+        clock::lend_to_client(command, &self.rig.path(""));
         command
             .env_remove("SSH_AUTH_SOCK")
             .env("SSH_ASKPASS", self.askpass())
@@ -135,7 +143,7 @@ impl<'a> Client<'a> {
 
     /// Says a word to the bastion itself: `ssh operator@bastion WORD...`.
     pub fn word(&self, word: &str) -> Output {
-        self.command("ssh").arg(self.alone()).arg(word).output().unwrap()
+        self.clone().by(Route::Direct).command("ssh").arg(self.alone()).arg(word).output().unwrap()
     }
 
     /// Says a word on a terminal, or none: `ssh -t operator@bastion WORD...`. Prompts are answered by the test.
@@ -150,7 +158,7 @@ impl<'a> Client<'a> {
     /// Opens a connection that words can share.
     pub fn share_words(&self) -> Shared {
         let socket = self.rig.path(format!("mux-{}", self.rig.next()));
-        Shared::open(self, socket, self.alone())
+        Shared::open(&self.clone().by(Route::Direct), socket, self.alone())
     }
 
     /// `operator@bastion`.
@@ -179,7 +187,7 @@ impl<'a> Client<'a> {
     /// Opens a shell on a terminal. The code is typed by the test.
     pub fn terminal(&self, target: &str) -> Terminal {
         let mut command = Command::new("ssh");
-        command.arg("-F").arg(self.configuration()).arg(self.at(target));
+        command.args(self.arguments()).arg(self.at(target));
         command.env_remove("SSH_AUTH_SOCK").env_remove("SSH_ASKPASS").env("TERM", "xterm-256color");
         Terminal::open(command)
     }
@@ -201,11 +209,18 @@ impl<'a> Client<'a> {
             .as_ref()
             .map(|of| format!("  IdentityFile {folder}{of}-device\n"))
             .unwrap_or_default();
-        let more: String = self.options.iter().map(|line| format!("  {line}\n")).collect();
+        let lines = |lines: &[String]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        let (bastion, last) = (lines(&self.bastion_options), lines(&self.options));
+        // By a jump the last host is the target; else the bastion is all that `ssh` knows of.
+        let (bastion, target) = match self.route {
+            Route::Direct => (bastion + &last, String::new()),
+            Route::Jump => (bastion, format!("Host * !bastion\n{last}")),
+        };
         let text = format!(
-            "Host bastion\n{more}  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias bastion.test\n{device}  IdentityFile {folder}{}-key\n  \
-             IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {folder}known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
-             StrictHostKeyChecking yes\n  NumberOfPasswordPrompts 1\n  PreferredAuthentications publickey,keyboard-interactive\n",
+            "Host bastion\n{bastion}  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias bastion.test\n{device}  IdentityFile {folder}{}-key\n  \
+             NumberOfPasswordPrompts 1\n  PreferredAuthentications publickey,keyboard-interactive\n\
+             {target}Host *\n  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {folder}known_hosts\n  \
+             GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n",
             self.key_of
         );
         std::fs::write(&path, text).unwrap();

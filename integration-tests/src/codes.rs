@@ -78,6 +78,11 @@ impl Phone {
         code
     }
 
+    /// The code of a clock that is this many seconds from this machine's.
+    pub fn code_at(&self, seconds: i64) -> String {
+        self.at(now().saturating_add_signed(seconds))
+    }
+
     /// The code that was handed out last.
     pub fn used(&self) -> String {
         self.at(self.hand.lock().unwrap().step * STEP)
@@ -88,6 +93,11 @@ impl Phone {
         let near: Vec<String> =
             (0..8).map(|n| self.at((now() / STEP + n).saturating_sub(4) * STEP)).collect();
         (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
+    }
+
+    /// The code of two steps ago.
+    pub fn late(&self) -> String {
+        self.at((now() / STEP - 2) * STEP)
     }
 
     fn at(&self, time: u64) -> String {

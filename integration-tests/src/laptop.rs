@@ -1,8 +1,8 @@
 //! A laptop with `bartizan-agent` on it, as its owner would set it up: enrolled with a token, then running.
-//! It never makes a proof itself, but for certificates that `ssh-keygen` signs where a test plays an intruder.
+//! It never makes a proof itself: its agent does.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::wait::{DEADLINE, until};
@@ -64,9 +64,14 @@ impl<'a> Laptop<'a> {
             std::fs::write(&config, format!("facts_from = \"facts\"\n{text}")).unwrap();
         }
         if self.agent.is_some() {
-            let output = self.command(&["refresh"]).output().unwrap();
+            let output = self.refresh();
             assert!(output.status.success(), "{output:?}");
         }
+    }
+
+    /// Has it hear what is asked for, and collect.
+    pub fn refresh(&self) -> Output {
+        self.command(&["refresh"]).output().unwrap()
     }
 
     /// Starts the agent.
@@ -82,16 +87,6 @@ impl<'a> Laptop<'a> {
     pub fn client(&self) -> Client<'a> {
         let client = self.rig.client(&self.operator).without_device();
         client.option(&format!("IdentityAgent {}", self.socket().display())).option("IdentitiesOnly no")
-    }
-
-    /// The device's private key file.
-    pub fn key(&self) -> PathBuf {
-        self.dir.join("device")
-    }
-
-    /// Its name in the inventory.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The report that it would send now.
@@ -113,18 +108,4 @@ impl<'a> Laptop<'a> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
-}
-
-/// A certificate that `ssh-keygen` makes: for a key of its own, signed by `signer`, with more words. Returns the key to offer.
-pub fn forged(folder: &Path, signer: &Path, words: &[&str]) -> PathBuf {
-    let key = folder.join("throw-away");
-    let keygen = |words: &[&str]| {
-        let output = Command::new("ssh-keygen").args(words).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}");
-    };
-    keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key.to_str().unwrap()]);
-    let public = key.with_extension("pub");
-    let usual = ["-q", "-s", signer.to_str().unwrap()];
-    keygen(&[&usual, words, &[public.to_str().unwrap()]].concat());
-    key
 }

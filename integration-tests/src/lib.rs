@@ -2,13 +2,19 @@
 //! It never knows the inside of the bastion: it speaks its command line, its files and SSH.
 
 mod builder;
+mod bytes;
 mod client;
+mod clock;
 mod codes;
 mod laptop;
 mod peer;
 mod records;
+mod route;
 mod server;
 mod shared;
+mod small_disk;
+mod sockets;
+mod strace;
 mod target;
 mod terminal;
 mod wait;
@@ -18,18 +24,22 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use builder::{ACCOUNT, Builder};
-pub use client::{Client, Route};
+pub use bytes::{BLOCK, Content, Sum, first_line, noise, send, sha256, take, take_after};
+pub use client::Client;
 pub use codes::Phone;
-pub use laptop::{Laptop, forged};
-pub use peer::{Peer, free_port, noise};
-pub use records::{Sum, sha256};
+pub use laptop::Laptop;
+pub use peer::{Peer, free_port};
+pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
+pub use sockets::{alive, end, freeze, thaw};
+pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;
 pub use wait::{DEADLINE, ended, until};
 
 use builder::Plan;
+use small_disk::SmallDisk;
 
 /// One scene: a running bastion, its targets, and what its operators have in hand. Everything ends when it is dropped.
 pub struct Rig {
@@ -39,6 +49,8 @@ pub struct Rig {
     phones: Vec<Phone>,
     /// For names of files that must not clash.
     count: AtomicU32,
+    /// Unmounted when the scene ends.
+    _disk: Option<SmallDisk>,
     // Dropped last: the others live in it.
     folder: tempfile::TempDir,
 }
@@ -84,7 +96,7 @@ impl Rig {
 
     /// Starts the bastion on the folder as it is, on whatever port is free now.
     pub fn start_server(&mut self) {
-        self.server = Some(Server::start(&self.state(), &self.path("server.log")));
+        self.server = Some(Server::start(&self.state(), self.folder.path()));
     }
 
     /// The target of this name.

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::wait::until;
 use crate::{Rig, binary};
@@ -75,32 +74,5 @@ fn objects(text: &str) -> Vec<Value> {
     match serde_json::from_str(text) {
         Ok(Value::Array(all)) => all,
         _ => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
-    }
-}
-
-/// SHA-256 in hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    let mut sum = Sum::default();
-    sum.add(bytes);
-    sum.end().1
-}
-
-/// The count and the SHA-256 of bytes that come in pieces.
-#[derive(Default)]
-pub struct Sum {
-    count: usize,
-    hash: Sha256,
-}
-
-impl Sum {
-    /// More of them.
-    pub fn add(&mut self, bytes: &[u8]) {
-        self.count += bytes.len();
-        self.hash.update(bytes);
-    }
-
-    /// How many there were, and their checksum in hex.
-    pub fn end(self) -> (usize, String) {
-        (self.count, data_encoding::HEXLOWER.encode(&self.hash.finalize()))
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use crate::clock;
+use crate::sockets::connections_at;
 use crate::wait::{DEADLINE, until};
 
 /// A running `bartizan serve`.
@@ -18,12 +20,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on this folder and waits until it listens.
-    pub(crate) fn start(state: &Path, log: &Path) -> Self {
+    /// Starts on this folder, in this scene, and waits until it listens.
+    pub(crate) fn start(state: &Path, scene: &Path) -> Self {
+        let log = &scene.join("server.log");
         let listening = state.join("listening");
         let _ = std::fs::remove_file(&listening);
         let log_file = File::options().create(true).append(true).open(log).unwrap();
-        let mut child = Command::new(binary("bartizan"))
+        let mut command = Command::new(binary("bartizan"));
+        clock::lend_to_bastion(&mut command, scene);
+        let mut child = command
             .arg("--dir")
             .arg(state)
             .arg("serve")
@@ -46,6 +51,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Operators' connections that it holds now.
+    pub fn connections(&self) -> usize {
+        connections_at(self.address.port())
     }
 
     /// Its process id.

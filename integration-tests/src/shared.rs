@@ -1,7 +1,7 @@
 //! One connection that many commands share: OpenSSH's ControlMaster.
 //! It never opens a second connection by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::Client;
@@ -26,9 +26,14 @@ impl Shared {
         Self { master, socket, host }
     }
 
-    /// Where it is shared.
-    pub fn socket(&self) -> &std::path::Path {
+    /// Where commands find it.
+    pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The client that holds the connection.
+    pub fn master(&self) -> &Child {
+        &self.master
     }
 
     /// A command on a new channel.

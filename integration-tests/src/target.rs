@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::sockets::connections_at;
+
 /// One target server.
 pub struct Target {
     name: String,
     host_key: String,
     address: SocketAddr,
     logins: Arc<AtomicUsize>,
+    log: PathBuf,
     stop: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -32,13 +35,14 @@ impl Target {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, logins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let log = folder.join("log");
         let acceptor = std::thread::spawn({
-            let (stop, logins, log) = (stop.clone(), logins.clone(), folder.join("log"));
+            let (stop, logins, log) = (stop.clone(), logins.clone(), log.clone());
             move || accept(&listener, &config, &log, &stop, &logins)
         });
         let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
         let host_key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
-        Self { name: name.to_owned(), host_key, address, logins, stop, acceptor: Some(acceptor) }
+        Self { name: name.to_owned(), host_key, address, logins, log, stop, acceptor: Some(acceptor) }
     }
 
     /// Its name in the bundle.
@@ -54,6 +58,16 @@ impl Target {
     /// Connections it has taken so far.
     pub fn connections(&self) -> usize {
         self.logins.load(Ordering::Relaxed)
+    }
+
+    /// Connections of the bastion that it holds now.
+    pub fn held(&self) -> usize {
+        connections_at(self.address.port())
+    }
+
+    /// What its `sshd` has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Its own host key, as `algorithm base64`.

@@ -1,35 +1,63 @@
-//! What stock clients do through the bastion: commands, shells, files, trees, repositories, shared connections.
+//! What stock clients do through the bastion, by the login name and by a jump: commands, shells, files, trees, repositories,
+//! shared connections.
 //! It never uses a client of ours.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bartizan_integration_tests::{Rig, sha256};
+use bartizan_integration_tests::{Rig, Route, by_both_routes, noise, sha256};
+use serde_json::Value;
 
-#[test]
-fn a_command_keeps_its_status_its_signal_and_its_streams() {
+by_both_routes! {
+    a_command_keeps_its_status_its_signal_and_its_streams,
+    a_status_that_comes_after_the_end_of_output_still_arrives,
+    input_reaches_the_command_and_ends_when_the_client_says_so,
+    only_listed_variables_cross,
+    a_shell_has_a_terminal_with_size_name_interrupt_and_status,
+    files_go_both_ways_by_scp_and_sftp,
+    a_tree_goes_there_and_back_by_rsync,
+    #[ignore = "long: 200 MB"]
+    a_large_tree_goes_there_and_back_by_rsync,
+    a_repository_is_cloned,
+    three_channels_share_one_connection_and_each_has_its_recording,
+}
+
+fn a_command_keeps_its_status_its_signal_and_its_streams(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
-    for status in [0, 3, 255] {
+    let ana = rig.client("ana").by(route);
+    for status in [0, 1, 7, 255] {
         let ran = ana.ssh("db1", &format!("echo out; echo err >&2; exit {status}"));
         assert_eq!(ran.status.code(), Some(status), "{ran:?}");
         assert_eq!(String::from_utf8_lossy(&ran.stdout), "out\n");
         assert_eq!(String::from_utf8_lossy(&ran.stderr), "err\n");
     }
-    let killed = ana.clone().option("LogLevel DEBUG1").ssh("db1", "kill -9 $$");
-    let log = String::from_utf8_lossy(&killed.stderr);
-    assert_eq!(killed.status.code(), Some(255), "{log}");
-    assert!(log.contains("rtype exit-signal"), "the client was told a signal: {log}");
-    let recordings = rig.sealed_recordings(4);
-    assert_eq!(recordings.len(), 4, "one recording a channel");
+    for signal in [9, 15] {
+        let killed = ana.clone().option("LogLevel DEBUG1").ssh("db1", &format!("kill -{signal} $$"));
+        let log = String::from_utf8_lossy(&killed.stderr);
+        assert_eq!(killed.status.code(), Some(255), "{log}");
+        assert!(log.contains("rtype exit-signal"), "the client was told a signal: {log}");
+    }
+    let recordings = rig.sealed_recordings(6);
+    assert_eq!(recordings.len(), 6, "one recording a channel");
     assert!(recordings.iter().all(|one| one["operator"] == "ana" && one["target"] == "db1"));
+    let ended = |event: &Value| event["type"] == "channel.session" && event["outcome"] == "ok";
+    let events: Vec<Value> = rig.events().into_iter().filter(ended).collect();
+    let said =
+        |key: &str| -> Vec<Value> { events.iter().map(|event| event["detail"][key].clone()).collect() };
+    let null = Value::Null;
+    assert_eq!(said("exit"), [0.into(), 1.into(), 7.into(), 255.into(), null.clone(), null.clone()]);
+    assert_eq!(
+        said("signal"),
+        [null.clone(), null.clone(), null.clone(), null, "KILL".into(), "TERM".into()]
+    );
+    let address = rig.target("db1").address().to_string();
+    assert!(said("address").iter().all(|at| *at == address), "{events:#?}");
     rig.verify_everything();
 }
 
-#[test]
-fn a_status_that_comes_after_the_end_of_output_still_arrives() {
+fn a_status_that_comes_after_the_end_of_output_still_arrives(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let line = "echo out; exec >&- 2>&-; sleep 0.5; exit 7";
     // On a shared connection the client closes a channel as soon as it has nothing to send and sees the end of output.
     for ran in [ana.ssh("db1", line), ana.share("db1").command(line).output().unwrap()] {
@@ -37,33 +65,14 @@ fn a_status_that_comes_after_the_end_of_output_still_arrives() {
     }
 }
 
-#[test]
-fn input_reaches_the_command_and_ends_when_the_client_says_so() {
+fn input_reaches_the_command_and_ends_when_the_client_says_so(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
     let file = rig.path("input");
     std::fs::write(&file, "one\ntwo\nthree\n").unwrap();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let mut ssh = ana.command("ssh");
     ssh.arg(ana.at("db1")).arg("wc -l; echo after").stdin(std::fs::File::open(&file).unwrap());
     assert_eq!(String::from_utf8_lossy(&ssh.output().unwrap().stdout), "3\nafter\n");
-}
-
-#[test]
-fn a_jump_reaches_the_target_by_its_own_name_and_is_recorded() {
-    let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
-    let mut ssh = ana.command("ssh");
-    ssh.args(["-J", "ana@bastion", "-o"])
-        .arg(format!("UserKnownHostsFile={}", rig.path("known_hosts").display()));
-    let ran = ssh.args(["root@db1", "echo out; echo err >&2; exit 3"]).output().unwrap();
-    assert_eq!(
-        (ran.status.code(), &ran.stdout[..], &ran.stderr[..]),
-        (Some(3), &b"out\n"[..], &b"err\n"[..]),
-        "{ran:?}"
-    );
-    let recordings = rig.sealed_recordings(1);
-    assert_eq!((&recordings[0]["target"], &recordings[0]["account"]), (&"db1".into(), &"root".into()));
-    rig.verify_everything();
 }
 
 #[test]
@@ -84,20 +93,18 @@ fn a_named_subsystem_runs_only_where_it_is_granted() {
     denied.refusal("ACCESS-002");
 }
 
-#[test]
-fn only_listed_variables_cross() {
+fn only_listed_variables_cross(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").sshd("AcceptEnv *").start();
-    let ana = rig.client("ana").option("SendEnv LANG LD_LIBRARY_PATH BASH_ENV");
+    let ana = rig.client("ana").by(route).option("SendEnv LANG LD_LIBRARY_PATH BASH_ENV");
     let mut ssh = ana.command("ssh");
     ssh.arg(ana.at("db1")).arg("echo \"$LANG|$LD_LIBRARY_PATH|$BASH_ENV\"");
     ssh.env("LANG", "C.UTF-8").env("LD_LIBRARY_PATH", "/nowhere").env("BASH_ENV", "/nowhere");
     assert_eq!(String::from_utf8_lossy(&ssh.output().unwrap().stdout), "C.UTF-8||\n");
 }
 
-#[test]
-fn a_shell_has_a_terminal_with_size_name_interrupt_and_status() {
+fn a_shell_has_a_terminal_with_size_name_interrupt_and_status(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let mut shell = rig.client("ana").terminal("db1");
+    let mut shell = rig.client("ana").by(route).terminal("db1");
     shell.expect("One-time code: ");
     shell.line(&rig.phone("ana").fresh());
     shell.line("PS1='ready> '; stty size; echo $TERM");
@@ -119,10 +126,9 @@ fn a_shell_has_a_terminal_with_size_name_interrupt_and_status() {
     rig.verify_everything();
 }
 
-#[test]
-fn files_go_both_ways_by_scp_and_sftp() {
+fn files_go_both_ways_by_scp_and_sftp(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let bytes = noise(5 << 20, 1);
     let sent = rig.path("sent file");
     std::fs::write(&sent, &bytes).unwrap();
@@ -153,20 +159,17 @@ fn files_go_both_ways_by_scp_and_sftp() {
     rig.verify_everything();
 }
 
-#[test]
-fn a_tree_goes_there_and_back_by_rsync() {
-    rsync_tree(24 << 20);
+fn a_tree_goes_there_and_back_by_rsync(route: Route) {
+    rsync_tree(route, 16 << 20);
 }
 
-#[test]
-#[ignore = "long: 200 MB"]
-fn a_large_tree_goes_there_and_back_by_rsync() {
-    rsync_tree(200_000_000);
+fn a_large_tree_goes_there_and_back_by_rsync(route: Route) {
+    rsync_tree(route, 200_000_000);
 }
 
-fn rsync_tree(size: usize) {
+fn rsync_tree(route: Route, size: usize) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let (tree, there, back) = (rig.new_folder("tree"), rig.path("there"), rig.path("back"));
     plant(&tree, size);
     let rsync = |from: String, to: String| {
@@ -185,10 +188,9 @@ fn rsync_tree(size: usize) {
     rig.verify_everything();
 }
 
-#[test]
-fn a_repository_is_cloned_by_a_url_with_commas() {
+fn a_repository_is_cloned(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let (origin, clone) = (rig.new_folder("origin"), rig.path("clone"));
     std::fs::write(origin.join("file"), noise(100_000, 2)).unwrap();
     let git = |folder: &Path, arguments: &[&str]| {
@@ -204,7 +206,7 @@ fn a_repository_is_cloned_by_a_url_with_commas() {
     git(&origin, &["init", "-q", "-b", "main"]);
     git(&origin, &["add", "file"]);
     git(&origin, &["commit", "-q", "-m", "first"]);
-    let url = format!("ssh://{}{}", ana.at("db1").replace('+', ","), origin.display());
+    let url = ana.url("db1", &origin);
     git(&rig.path(""), &["clone", "-q", &url, clone.to_str().unwrap()]);
     let head = ["rev-parse", "HEAD"];
     assert_eq!(git(&origin, &head), git(&clone, &head));
@@ -212,10 +214,9 @@ fn a_repository_is_cloned_by_a_url_with_commas() {
     rig.verify_everything();
 }
 
-#[test]
-fn three_channels_share_one_connection_and_each_has_its_recording() {
+fn three_channels_share_one_connection_and_each_has_its_recording(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let shared = ana.share("db1");
     // Each waits for a file of the next, so all three are open at once.
     let folder = rig.new_folder("meet");
@@ -253,20 +254,6 @@ fn one_code_is_enough_for_two_logins_on_one_device_and_not_for_another() {
     let elsewhere = rig.client("ana").at_device_of("bob").answering("000000").ssh("db1", "true");
     assert!(!elsewhere.status.success());
     assert_eq!(rig.sealed_recordings(2).len(), 2);
-}
-
-/// Bytes that do not shrink, the same for the same seed.
-fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| next()).collect();
-    bytes.truncate(size);
-    bytes
 }
 
 /// A tree of this many bytes: small files, large ones, an empty one, a link, odd names.

@@ -2,28 +2,44 @@
 //! It never lets the bastion hold more than its bound, whatever either side does.
 
 use std::io::{Read, Write};
-use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::thread::JoinHandle;
+use std::process::Stdio;
 use std::time::Duration;
 
-use bartizan_integration_tests::{DEADLINE, Rig, Sum, ended, until};
+use bartizan_integration_tests::{
+    BLOCK, Content, DEADLINE, Rig, Route, by_both_routes, end, ended, first_line, send, take, take_after,
+    until,
+};
 
 /// The most memory the bastion may ever hold in these scenes.
 const BOUND: u64 = 64 << 20;
-const BLOCK: usize = 1 << 20;
 
-#[test]
-fn zeros_and_noise_go_through_cat_and_come_back_whole() {
+by_both_routes! {
+    zeros_and_noise_go_through_cat_and_come_back_whole,
+    #[ignore = "long: a gibibyte ten times"]
+    a_gibibyte_goes_through_cat_ten_times_of_ten,
+    #[ignore = "long: a gibibyte of noise"]
+    a_gibibyte_of_noise_goes_through_cat_and_comes_back_whole,
+    a_target_that_sleeps_stalls_an_upload_and_loses_nothing,
+    #[ignore = "long: twenty seconds and a gibibyte"]
+    a_target_that_sleeps_long_stalls_an_upload_and_loses_nothing,
+    a_client_that_sleeps_stalls_a_download_and_loses_nothing,
+    #[ignore = "long: twenty seconds and a gibibyte"]
+    a_client_that_sleeps_long_stalls_a_download_and_loses_nothing,
+    a_stalled_channel_does_not_hold_up_its_siblings,
+    a_hundred_commands_on_one_connection_leave_nothing_open,
+    #[ignore = "long: five hundred commands"]
+    five_hundred_commands_on_one_connection_leave_nothing_open,
+}
+
+fn zeros_and_noise_go_through_cat_and_come_back_whole(route: Route) {
     for content in [Content::Zeros, Content::Noise] {
-        through_cat(96, content);
+        through_cat(route, 64, content);
     }
 }
 
-#[test]
-#[ignore = "long: a gibibyte ten times"]
-fn a_gibibyte_goes_through_cat_ten_times_of_ten() {
+fn a_gibibyte_goes_through_cat_ten_times_of_ten(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     for round in 0..10 {
         let mut ssh = ana.command("ssh");
         ssh.arg(ana.at("db1")).arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -36,15 +52,13 @@ fn a_gibibyte_goes_through_cat_ten_times_of_ten() {
     assert_bounded(&rig);
 }
 
-#[test]
-#[ignore = "long: a gibibyte of noise"]
-fn a_gibibyte_of_noise_goes_through_cat_and_comes_back_whole() {
-    through_cat(1024, Content::Noise);
+fn a_gibibyte_of_noise_goes_through_cat_and_comes_back_whole(route: Route) {
+    through_cat(route, 1024, Content::Noise);
 }
 
-fn through_cat(blocks: usize, content: Content) {
+fn through_cat(route: Route, blocks: usize, content: Content) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let mut ssh = rig.client("ana").start("db1", "cat");
+    let mut ssh = rig.client("ana").by(route).start("db1", "cat");
     let sent = send(ssh.stdin.take().unwrap(), blocks, content);
     let back = take(ssh.stdout.take().unwrap());
     assert_eq!(back.join().unwrap(), sent.join().unwrap());
@@ -54,20 +68,17 @@ fn through_cat(blocks: usize, content: Content) {
     rig.verify_everything();
 }
 
-#[test]
-fn a_target_that_sleeps_stalls_an_upload_and_loses_nothing() {
-    into_a_sleeping_target(48, Duration::from_secs(3));
+fn a_target_that_sleeps_stalls_an_upload_and_loses_nothing(route: Route) {
+    into_a_sleeping_target(route, 48, Duration::from_secs(3));
 }
 
-#[test]
-#[ignore = "long: twenty seconds and a gibibyte"]
-fn a_target_that_sleeps_long_stalls_an_upload_and_loses_nothing() {
-    into_a_sleeping_target(1024, Duration::from_secs(20));
+fn a_target_that_sleeps_long_stalls_an_upload_and_loses_nothing(route: Route) {
+    into_a_sleeping_target(route, 1024, Duration::from_secs(20));
 }
 
-fn into_a_sleeping_target(blocks: usize, stall: Duration) {
+fn into_a_sleeping_target(route: Route, blocks: usize, stall: Duration) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let mut ssh = rig.client("ana").start("db1", &format!("sleep {}; sha256sum", stall.as_secs()));
+    let mut ssh = rig.client("ana").by(route).start("db1", &format!("sleep {}; sha256sum", stall.as_secs()));
     let sent = send(ssh.stdin.take().unwrap(), blocks, Content::Noise);
     let mut said = String::new();
     ssh.stdout.take().unwrap().read_to_string(&mut said).unwrap();
@@ -77,22 +88,19 @@ fn into_a_sleeping_target(blocks: usize, stall: Duration) {
     assert_bounded(&rig);
 }
 
-#[test]
-fn a_client_that_sleeps_stalls_a_download_and_loses_nothing() {
-    into_a_sleeping_client(48, Duration::from_secs(3));
+fn a_client_that_sleeps_stalls_a_download_and_loses_nothing(route: Route) {
+    into_a_sleeping_client(route, 48, Duration::from_secs(3));
 }
 
-#[test]
-#[ignore = "long: twenty seconds and a gibibyte"]
-fn a_client_that_sleeps_long_stalls_a_download_and_loses_nothing() {
-    into_a_sleeping_client(1024, Duration::from_secs(20));
+fn a_client_that_sleeps_long_stalls_a_download_and_loses_nothing(route: Route) {
+    into_a_sleeping_client(route, 1024, Duration::from_secs(20));
 }
 
-fn into_a_sleeping_client(blocks: usize, stall: Duration) {
+fn into_a_sleeping_client(route: Route, blocks: usize, stall: Duration) {
     let rig = Rig::new().operator("ana").target("db1").start();
     let file = rig.path("noise");
-    let whole = write_noise(&file, blocks);
-    let mut ssh = rig.client("ana").start("db1", &format!("cat {}", file.display()));
+    let whole = Content::Noise.write(&file, blocks);
+    let mut ssh = rig.client("ana").by(route).start("db1", &format!("cat {}", file.display()));
     let mut out = ssh.stdout.take().unwrap();
     let mut first = vec![0; 4096];
     out.read_exact(&mut first).unwrap();
@@ -103,12 +111,12 @@ fn into_a_sleeping_client(blocks: usize, stall: Duration) {
     assert_bounded(&rig);
 }
 
-#[test]
-fn a_stalled_channel_does_not_hold_up_its_siblings() {
+fn a_stalled_channel_does_not_hold_up_its_siblings(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let shared = rig.client("ana").share("db1");
+    let shared = rig.client("ana").by(route).share("db1");
     let mut down = shared.start("yes");
-    let mut up = shared.start("sleep 600");
+    let mut up = shared.start("echo $$; exec sleep 600");
+    let sleeper = first_line(&mut up).parse().unwrap();
     let mut flood = up.stdin.take().unwrap();
     let flooding = std::thread::spawn(move || while flood.write_all(&[0; BLOCK]).is_ok() {});
     let mut first = [0; 2];
@@ -129,23 +137,21 @@ fn a_stalled_channel_does_not_hold_up_its_siblings() {
         child.wait().unwrap();
     }
     flooding.join().unwrap();
+    end(sleeper);
     assert_bounded(&rig);
 }
 
-#[test]
-fn a_hundred_commands_on_one_connection_leave_nothing_open() {
-    commands_on_one_connection(100);
+fn a_hundred_commands_on_one_connection_leave_nothing_open(route: Route) {
+    commands_on_one_connection(route, 100);
 }
 
-#[test]
-#[ignore = "long: five hundred commands"]
-fn five_hundred_commands_on_one_connection_leave_nothing_open() {
-    commands_on_one_connection(500);
+fn five_hundred_commands_on_one_connection_leave_nothing_open(route: Route) {
+    commands_on_one_connection(route, 500);
 }
 
-fn commands_on_one_connection(count: usize) {
+fn commands_on_one_connection(route: Route, count: usize) {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let shared = rig.client("ana").share("db1");
+    let shared = rig.client("ana").by(route).share("db1");
     let before = rig.server().descriptors();
     for n in 0..count {
         let ran = shared.command(&format!("echo {n}")).output().unwrap();
@@ -162,71 +168,4 @@ fn commands_on_one_connection(count: usize) {
 fn assert_bounded(rig: &Rig) {
     let peak = rig.server().peak_memory();
     assert!(peak < BOUND, "the bastion held {peak} bytes");
-}
-
-#[derive(Clone, Copy)]
-enum Content {
-    Zeros,
-    Noise,
-}
-
-impl Content {
-    fn block(self, n: usize) -> Vec<u8> {
-        match self {
-            Self::Zeros => vec![0; BLOCK],
-            Self::Noise => {
-                let mut state = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-                let next = |_| {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    state.to_le_bytes()
-                };
-                (0..BLOCK / 8).flat_map(next).collect()
-            }
-        }
-    }
-}
-
-/// Sends blocks and ends the input. Gives the count and the checksum of what was sent.
-fn send(mut input: ChildStdin, blocks: usize, content: Content) -> JoinHandle<(usize, String)> {
-    std::thread::spawn(move || {
-        let mut sum = Sum::default();
-        for n in 0..blocks {
-            let block = content.block(n);
-            input.write_all(&block).unwrap();
-            sum.add(&block);
-        }
-        sum.end()
-    })
-}
-
-fn take(out: ChildStdout) -> JoinHandle<(usize, String)> {
-    take_after(out, Vec::new())
-}
-
-/// Reads to the end. Gives the count and the checksum, what was read before included.
-fn take_after(mut out: ChildStdout, first: Vec<u8>) -> JoinHandle<(usize, String)> {
-    std::thread::spawn(move || {
-        let mut sum = Sum::default();
-        sum.add(&first);
-        let mut chunk = vec![0; 1 << 16];
-        loop {
-            match out.read(&mut chunk).unwrap() {
-                0 => return sum.end(),
-                n => sum.add(&chunk[..n]),
-            }
-        }
-    })
-}
-
-fn write_noise(path: &std::path::Path, blocks: usize) -> (usize, String) {
-    let mut file = std::fs::File::create(path).unwrap();
-    let mut sum = Sum::default();
-    for n in 0..blocks {
-        let block = Content::Noise.block(n);
-        file.write_all(&block).unwrap();
-        sum.add(&block);
-    }
-    sum.end()
 }

@@ -16,7 +16,7 @@ const SIZE: usize = 50 << 20;
 
 #[test]
 fn fifty_megabytes_each_way_arrive_whole_and_their_digests_are_recorded() {
-    let (up, down) = (noise(SIZE), noise(SIZE - 7));
+    let (up, down) = (noise(SIZE, 1), noise(SIZE - 7, 2));
     let peer = Peer::answering(down.clone());
     let place = peer.address().to_string();
     let rig = Rig::new().operator("ana").target("db1").forward_to(&place).start();
@@ -56,7 +56,7 @@ fn both_directions_at_once_do_not_wait_for_each_other() {
     let peer = Peer::echo();
     let place = peer.address().to_string();
     let rig = Rig::new().operator("ana").target("db1").forward_to(&place).start();
-    let up = noise(SIZE);
+    let up = noise(SIZE, 1);
     for route in Route::ALL {
         let out = through(&rig, route, &place, &up);
         assert_eq!(sha256(&out.stdout), sha256(&up), "{route:?}: {:?}", told(&out));
@@ -83,11 +83,11 @@ fn what_no_grant_names_is_refused_and_nobody_dials_it() {
         format!("127.0.0.1:{}", rig.target("db1").address().port()),
         "169.254.169.254:80".to_owned(),
     ];
-    let ana = rig.client("ana");
     for route in Route::ALL {
+        let ana = rig.client("ana").by(route);
         for place in &places {
             let mut ssh = ana.command("ssh");
-            let out = ssh.args(["-W", place]).args(ana.by(route, "db1")).output().unwrap();
+            let out = ssh.args(["-W", place]).arg(ana.at("db1")).output().unwrap();
             let said = told(&out);
             assert!(!out.status.success() && out.stdout.is_empty(), "{route:?} {place}: {said}");
             assert!(said.contains("administratively prohibited"), "{route:?} {place}: {said}");
@@ -105,7 +105,7 @@ fn what_no_grant_names_is_refused_and_nobody_dials_it() {
     assert_eq!(told(&format!("localhost:{port}")).unwrap()["code"], "ACCESS-002");
     assert_eq!(told(&format!("0x7f000001:{port}")).unwrap()["code"], "ACCESS-010");
     // And what is granted still is.
-    let out = through(&rig, Route::Name, &format!("127.0.0.1:{port}"), b"in");
+    let out = through(&rig, Route::Direct, &format!("127.0.0.1:{port}"), b"in");
     assert_eq!(out.stdout, b"in", "{}", self::told(&out));
 }
 
@@ -133,7 +133,7 @@ fn without_a_grant_for_forwards_a_shell_opens_none_and_an_engine_says_so_beforeh
 fn nobody_at_the_far_end_is_told_as_what_it_is() {
     let place = format!("127.0.0.1:{}", free_port());
     let rig = Rig::new().operator("ana").target("db1").forward_to(&place).start();
-    let out = through(&rig, Route::Name, &place, b"");
+    let out = through(&rig, Route::Direct, &place, b"");
     assert!(told(&out).contains("connect failed"), "{}", told(&out));
     assert_eq!(rig.refusal("TARGET-007")["outcome"], "failed");
     let deaf =
@@ -154,7 +154,7 @@ fn a_local_port_serves_many_streams_one_after_the_other_and_at_once() {
             .map(|number| {
                 let mut stream = local.connect();
                 std::thread::spawn(move || {
-                    let sent = noise((1 << 20) + number);
+                    let sent = noise((1 << 20) + number, 1);
                     let (mut to, bytes) = (stream.try_clone().unwrap(), sent.clone());
                     let writing = std::thread::spawn(move || {
                         to.write_all(&bytes).unwrap();
@@ -257,7 +257,7 @@ fn a_stalled_stream_does_not_hold_up_its_siblings() {
             }
         }
         eprintln!("{route:?}: slowest echo beside a stalled stream {slowest:?}");
-        let bulk = noise(20 << 20);
+        let bulk = noise(20 << 20, 1);
         let mut to = sibling.try_clone().unwrap();
         let writing = std::thread::spawn(move || {
             to.write_all(&bulk).unwrap();
@@ -269,7 +269,7 @@ fn a_stalled_stream_does_not_hold_up_its_siblings() {
             sum.add(&block[..count]);
         }
         writing.join().unwrap();
-        assert_eq!(sum.end().1, sha256(&noise(20 << 20)));
+        assert_eq!(sum.end().1, sha256(&noise(20 << 20, 1)));
     }
     assert!(rig.server().peak_memory() < BOUND, "{} bytes", rig.server().peak_memory());
 }
@@ -314,17 +314,17 @@ fn cut(code: &str, act: impl Fn(&Rig) -> Output) {
 fn a_connection_without_a_stream_ends_when_it_has_idled_long_enough() {
     let rig = Rig::new().operator("ana").target("db1").setting("ssh", "idle_timeout = \"1s\"").start();
     for route in Route::ALL {
-        let ana = rig.client("ana");
-        let mut ssh = ana.command("ssh").arg("-N").args(ana.by(route, "db1")).spawn().unwrap();
+        let ana = rig.client("ana").by(route);
+        let mut ssh = ana.command("ssh").arg("-N").arg(ana.at("db1")).spawn().unwrap();
         ended("an idle connection", &mut ssh, DEADLINE);
     }
 }
 
 /// One stream by `ssh -W`: what is sent, and what comes back.
 fn through(rig: &Rig, route: Route, place: &str, bytes: &[u8]) -> Output {
-    let ana = rig.client("ana");
+    let ana = rig.client("ana").by(route);
     let mut ssh = ana.command("ssh");
-    ssh.args(["-W", place]).args(ana.by(route, "db1"));
+    ssh.args(["-W", place]).arg(ana.at("db1"));
     let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut to, bytes) = (ssh.stdin.take().unwrap(), bytes.to_vec());
     let writing = std::thread::spawn(move || {
@@ -347,9 +347,9 @@ struct Local {
 
 impl Local {
     fn open(rig: &Rig, route: Route, forwards: impl Fn(u16) -> Vec<String>) -> Self {
-        let (ana, port) = (rig.client("ana"), free_port());
+        let (ana, port) = (rig.client("ana").by(route), free_port());
         let mut ssh = ana.command("ssh");
-        ssh.args(["-N", "-o", "ExitOnForwardFailure=yes"]).args(forwards(port)).args(ana.by(route, "db1"));
+        ssh.args(["-N", "-o", "ExitOnForwardFailure=yes"]).args(forwards(port)).arg(ana.at("db1"));
         let mut ssh = ssh.stderr(Stdio::null()).spawn().unwrap();
         until("the local port", DEADLINE, || {
             assert!(ssh.try_wait().unwrap().is_none(), "the connection was not let in");

@@ -23,7 +23,7 @@ fn a_port_of_the_target_leads_to_the_operators_side_whole_and_recorded() {
     for route in Route::ALL {
         let port = free_port();
         let mut far = Far::open(&rig, route, &format!("127.0.0.1:{port}:{}", peer.address()));
-        let sent = noise(SIZE);
+        let sent = noise(SIZE, 1);
         for _ in 0..3 {
             assert_eq!(sha256(&round_trip(port, &sent)), sha256(&sent), "{route:?}");
         }
@@ -34,7 +34,7 @@ fn a_port_of_the_target_leads_to_the_operators_side_whole_and_recorded() {
     let recordings = rig.sealed_recordings(8);
     assert_eq!(recordings.len(), 8, "a listener and three streams, by two routes: {recordings:?}");
     assert!(recordings.iter().all(|one| one["kind"] == "reverse-forward"), "{recordings:?}");
-    let sum = sha256(&noise(SIZE));
+    let sum = sha256(&noise(SIZE, 1));
     let events = rig.events();
     let streams =
         events.iter().filter(|e| e["type"] == "channel.stream" && e["detail"]["input"]["sha256"] == *sum);
@@ -86,11 +86,11 @@ fn a_socket_on_the_target_leads_to_the_operators_side() {
 #[test]
 fn without_a_grant_no_target_listens_and_the_session_goes_on() {
     let rig = Rig::new().operator("ana").target("db1").start();
-    let ana = rig.client("ana");
     for route in Route::ALL {
+        let ana = rig.client("ana").by(route);
         let port = free_port();
         let mut ssh = ana.command("ssh");
-        ssh.args(["-R", &format!("{port}:127.0.0.1:1")]).args(ana.by(route, "db1")).arg("echo in");
+        ssh.args(["-R", &format!("{port}:127.0.0.1:1")]).arg(ana.at("db1")).arg("echo in");
         let out = ssh.output().unwrap();
         assert_eq!(out.stdout, b"in\n", "{out:?}");
         assert!(told(&out).contains("remote port forwarding failed"), "{}", told(&out));
@@ -138,7 +138,7 @@ fn a_stream_that_nobody_takes_gives_way_to_its_siblings() {
         assert_eq!(round_trip(port, b"in"), b"in", "{route:?}");
         eprintln!("{route:?}: a sibling of a stream that nobody takes waited {:?}", begun.elapsed());
         let again = Instant::now();
-        let sent = noise(4 << 20);
+        let sent = noise(4 << 20, 1);
         assert_eq!(sha256(&round_trip(port, &sent)), sha256(&sent));
         eprintln!("{route:?}: and then 4 MiB took {:?}", again.elapsed());
         rig.refusal("SESSION-007");
@@ -153,10 +153,11 @@ fn the_operators_agent_is_reached_only_where_it_is_granted() {
     let granted = Rig::new().operator("ana").target("db1").allow("agent").start();
     let denied = Rig::new().operator("ana").target("db1").start();
     for route in Route::ALL {
-        let out = with_agent(&granted.client("ana"), route, &agent, "ssh-add -L; ssh-add -L");
+        let out = with_agent(&granted.client("ana").by(route), &agent, "ssh-add -L; ssh-add -L");
         let keys = String::from_utf8_lossy(&out.stdout).into_owned();
         assert_eq!(keys.matches(&agent.public).count(), 2, "{route:?}: {keys}{}", told(&out));
-        let out = with_agent(&denied.client("ana"), route, &agent, "ssh-add -L; echo \"in$SSH_AUTH_SOCK\"");
+        let out =
+            with_agent(&denied.client("ana").by(route), &agent, "ssh-add -L; echo \"in$SSH_AUTH_SOCK\"");
         assert_eq!(out.stdout, b"in\n", "the session goes on without it: {}", told(&out));
     }
     let recordings = granted.sealed_recordings(6);
@@ -177,11 +178,9 @@ fn a_window_opens_on_the_operators_screen_only_where_it_is_granted() {
     let denied = scene().start();
     for (rig, opens) in [(&granted, true), (&denied, false)] {
         for route in Route::ALL {
-            let ana = rig.client("ana");
+            let ana = rig.client("ana").by(route);
             let mut ssh = ana.command("ssh");
-            ssh.env("DISPLAY", format!("127.0.0.1:{}", screen.number))
-                .args(["-Y"])
-                .args(ana.by(route, "db1"));
+            ssh.env("DISPLAY", format!("127.0.0.1:{}", screen.number)).args(["-Y"]).arg(ana.at("db1"));
             // What a program does: it says the cookie that was put down for it to the display that it was given.
             ssh.arg(format!("echo \"display=$DISPLAY\"; cat {} 2>&1; read line", cookie.display()));
             let mut ssh =
@@ -287,10 +286,10 @@ impl Drop for Agent {
     }
 }
 
-fn with_agent(client: &Client<'_>, route: Route, agent: &Agent, line: &str) -> Output {
+fn with_agent(client: &Client<'_>, agent: &Agent, line: &str) -> Output {
     let mut ssh = client.command("ssh");
     ssh.args(["-A", "-o", "IdentityAgent=SSH_AUTH_SOCK"]).env("SSH_AUTH_SOCK", &agent.socket);
-    ssh.args(client.by(route, "db1")).arg(line).output().unwrap()
+    ssh.arg(client.at("db1")).arg(line).output().unwrap()
 }
 
 /// `ssh -N -R`.
@@ -298,9 +297,9 @@ struct Far(Child);
 
 impl Far {
     fn open(rig: &Rig, route: Route, forward: &str) -> Self {
-        let ana = rig.client("ana");
+        let ana = rig.client("ana").by(route);
         let mut ssh = ana.command("ssh");
-        ssh.args(["-v", "-N", "-o", "ExitOnForwardFailure=yes", "-R", forward]).args(ana.by(route, "db1"));
+        ssh.args(["-v", "-N", "-o", "ExitOnForwardFailure=yes", "-R", forward]).arg(ana.at("db1"));
         let mut ssh = ssh.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(ssh.stderr.take().unwrap());
         let mut line = String::new();

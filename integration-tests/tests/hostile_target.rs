@@ -29,9 +29,9 @@ fn a_target_that_opens_channels_unasked_is_refused_and_the_session_goes_on() {
         Rig::new().operator("ana").target("db1").allow("agent").allow("x11").allow("reverse-forward").start();
     let hostile = Hostile::start();
     hostile.stands_in(&rig);
-    let ana = rig.client("ana");
     for route in Route::ALL {
-        let out = ana.command("ssh").args(ana.by(route, "db1")).arg("try").output().unwrap();
+        let ana = rig.client("ana").by(route);
+        let out = ana.command("ssh").arg(ana.at("db1")).arg("try").output().unwrap();
         assert_eq!(out.stdout, b"tried\n", "{}", told(&out));
         assert_eq!(
             hostile.take(),
@@ -49,10 +49,10 @@ fn a_target_that_listens_may_only_bring_what_came_there() {
     let rig = Rig::new().operator("ana").target("db1").allow("reverse-forward").allow("agent").start();
     let hostile = Hostile::start();
     hostile.stands_in(&rig);
-    let ana = rig.client("ana");
     for route in Route::ALL {
+        let ana = rig.client("ana").by(route);
         let mut ssh = ana.command("ssh");
-        ssh.args(["-N", "-R", "0:127.0.0.1:1"]).args(ana.by(route, "db1")).stderr(Stdio::null());
+        ssh.args(["-N", "-R", "0:127.0.0.1:1"]).arg(ana.at("db1")).stderr(Stdio::null());
         let mut ssh = ssh.spawn().unwrap();
         let tried = until("the target to have tried", DEADLINE, || {
             let tried = hostile.tried.lock().unwrap().clone();

@@ -44,6 +44,11 @@ pub enum WriteError {
     },
 }
 
+/// Whether the system says that there is no room.
+pub(crate) fn is_full(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The file behind a writer and its syncers.
 #[derive(Debug)]
 pub(crate) struct Durable {
@@ -71,11 +76,28 @@ impl Durable {
 
     /// Writes all of `bytes` at the end: one `write(2)` unless the system takes less.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.write_or(bytes, || false)
+    }
+
+    /// As [`Durable::write`]; when the disk is full and `room` says that it made some, it goes on where it stopped: a write that
+    /// found no room has written nothing.
+    pub(crate) fn write_or(&self, bytes: &[u8], room: impl Fn() -> bool) -> Result<(), WriteError> {
         self.sound()?;
-        (&self.file).write_all(bytes).map_err(|source| {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let failed = match (&self.file).write(rest) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    continue;
+                }
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+                Err(why) if is_full(&why) && room() => continue,
+                Err(why) => why,
+            };
             self.poison();
-            WriteError::Write { path: self.path.clone(), source }
-        })?;
+            return Err(WriteError::Write { path: self.path.clone(), source: failed });
+        }
         self.written.fetch_add(bytes.len() as u64, Ordering::Release);
         Ok(())
     }

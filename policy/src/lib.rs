@@ -2,7 +2,7 @@
 //! Never knows a clock, a network, a file or a database: everything it rests on is handed to it.
 //!
 //! Read in this order: [`names`] and [`LoginName`]; [`Bundle::parse`]; [`Facts`] and [`assess`]; [`Request`], [`decide`], [`Permit`]
-//! and [`Denial`]; then [`who_can`] and [`explain`], which ask the same engine.
+//! and [`Denial`]; then [`who_can`], [`explain`] and [`in_common`], which ask the same engine.
 
 mod bundle;
 mod case;
@@ -13,6 +13,7 @@ mod destination;
 mod explain;
 mod factor;
 mod hours;
+mod in_common;
 mod index;
 mod lacking;
 mod login_name;
@@ -36,6 +37,7 @@ pub use destination::{Destination, DestinationError, SocketPath};
 pub use explain::{Considered, Explanation, explain};
 pub use factor::{DeviceFacts, Evidence, Factor, Held, UnknownWord};
 pub use hours::{Hours, HoursError};
+pub use in_common::in_common;
 pub use login_name::{LoginName, LoginNameError};
 pub use names::{
     AccountName, DeviceName, GrantName, Level, NameError, OperatorName, RoleName, SubsystemName, TargetName,

@@ -136,7 +136,7 @@ fn person(operator: &Operator, disabled: &HashSet<&OperatorName>) -> Person {
 }
 
 /// The kinds of channel that any of these grants speaks of.
-fn kinds(grants: &[&Grant]) -> BTreeSet<ChannelKind> {
+pub(crate) fn kinds(grants: &[&Grant]) -> BTreeSet<ChannelKind> {
     let mut kinds = BTreeSet::from([ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp]);
     for capability in grants.iter().flat_map(|grant| grant.allow()) {
         match capability {

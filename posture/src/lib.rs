@@ -15,6 +15,7 @@ mod remediation;
 pub mod report;
 mod state;
 pub mod token;
+mod wanted;
 
 pub use check::{Claim, Demand, Evidence, Finding, MANAGED, Posture, check_key};
 pub use code::Code;
@@ -22,3 +23,4 @@ pub use device::{Device, Kind, KindError};
 pub use key::{KeyRefused, acceptable};
 pub use remediation::{Failing, NO_PROOF, Remediation};
 pub use state::{State, StateError};
+pub use wanted::{FACTS_LOGIN, FactsWanted, FactsWantedError};

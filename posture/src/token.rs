@@ -107,9 +107,8 @@ impl Token {
         let keys = |keys: &[String]| keys.len() <= MOST && keys.iter().all(|key| is_key(key));
         need(keys(&self.host_keys) && keys(&self.host_ca), "list of host keys")?;
         need(!(self.host_keys.is_empty() && self.host_ca.is_empty()), "list of host keys")?;
-        let plain =
-            |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
-        need(self.processes.len() <= MOST && self.processes.iter().all(plain), "list of programs")
+        let programs = self.processes.len() <= MOST && self.processes.iter().all(|name| is_program(name));
+        need(programs, "list of programs")
     }
 }
 
@@ -118,6 +117,11 @@ pub fn is_name(name: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let first = name.bytes().next().is_some_and(lower);
     first && name.len() <= 64 && name.bytes().all(|byte| lower(byte) || b"._-".contains(&byte))
+}
+
+/// Whether a program can have this name: at most 64 printable characters, no blank.
+pub(crate) fn is_program(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether it is a host name or an address, with nothing that `ssh_config` would read as more: no blank, quote, `%` or pattern.

@@ -48,7 +48,7 @@ pub async fn reach(bastion: &Bastion, authenticated: &Authenticated) -> Result<R
     let _turn = TURN.lock().await;
     let until = bastion.clock.monotonic() + LIMIT;
     let bundle = bastion.access.bundle();
-    let moment = Moment { asked: bastion.clock.now(), since: None };
+    let moment = Moment { asked: bastion.clock.now(), since: None, reason: None };
     let held = Held::read(bastion, &bundle, authenticated, moment).await?;
     let mut all = Vec::new();
     for target in bundle.targets() {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use keys::Keys;
 
-use crate::bastion::{Bastion, OpenError};
-use crate::config::{self, Config, ConfigError};
-use crate::control::lock::{self, Lock, LockError};
+use super::directory::DirectoryError;
+use crate::bastion::Bastion;
+use crate::config::{self, Config};
+use crate::control::lock::{self, Lock};
 
 /// The configuration of a fresh directory: every key with its default, to be changed in place.
 pub(super) const CONFIG: &str = r#"# Bartizan. Every key has this default; unknown keys are refused.
@@ -69,25 +70,19 @@ pub enum InitError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] keys::CreateError),
-    /// The configuration.
+    /// The directory.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The parts.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    Directory(#[from] DirectoryError),
 }
 
 /// Makes the directory; `text` becomes its `bartizan.toml`.
 pub(super) async fn init(dir: &Path, text: &str) -> Result<(), InitError> {
-    let config = Config::parse(dir, text)?;
+    let config = Config::parse(dir, text).map_err(DirectoryError::from)?;
     room(dir)?;
-    let lock = Lock::take(dir)?;
+    let lock = Lock::take(dir).map_err(DirectoryError::from)?;
     Keys::create(&config.keys_dir())?;
     // Opening makes what is not there: the store, the log, the folder of recordings.
-    let bastion = Bastion::open(config).await?;
+    let bastion = Bastion::open(config).await.map_err(DirectoryError::from)?;
     bastion.audit.stop().await;
     bastion.store.close().await;
     // Last, because a directory with this file is a whole one.

@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_is_its_owners_alone() {
         let dir = tempfile::tempdir().expect("dir");
-        let first = in_directory(dir.path(), "device_key", "device").expect("made");
-        let second = in_directory(dir.path(), "device_key", "device").expect("found");
+        let first = in_directory(dir.path(), "person_key", "ana").expect("made");
+        let second = in_directory(dir.path(), "person_key", "ana").expect("found");
         assert_eq!(first, second);
         let mode = std::fs::metadata(&first.path).expect("file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -2,6 +2,7 @@
 //! It never does what a word does; it brings the word to whoever does.
 
 mod checkup;
+mod directory;
 mod init;
 mod keyfile;
 mod quickstart;

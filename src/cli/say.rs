@@ -14,13 +14,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
+use super::directory::{self, DirectoryError};
 use super::terminal::{self, Raw};
-use crate::bastion::{Bastion, OpenError};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::control::lock::{Lock, LockError};
 use crate::control::wire::{self, Added, Request, Said, WireError};
 use crate::control::{self, AttachError, Caller, Word};
-use crate::upkeep;
 
 /// How long a directory may be in use without a server that answers: one that starts, or another command.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -80,18 +79,9 @@ pub enum SayError {
         /// What the system said.
         why: std::io::Error,
     },
-    /// The configuration.
+    /// The directory.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The parts.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// What a crash left open.
-    #[error(transparent)]
-    Upkeep(#[from] upkeep::UpkeepError),
+    Directory(#[from] DirectoryError),
 }
 
 /// Carries a word out; gives its exit code.
@@ -143,7 +133,7 @@ pub(super) async fn reach(dir: &Path, server_only: bool) -> Result<Reached, SayE
         match Lock::take(dir) {
             Ok(lock) => return Ok(Reached::Nobody(lock)),
             Err(LockError::Held(_)) if since.elapsed() < PATIENCE => sleep(LOOK).await,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(DirectoryError::from(error).into()),
         }
     }
 }
@@ -168,8 +158,8 @@ async fn connect(dir: &Path, about: &Metadata) -> Result<Option<UnixStream>, Say
 
 /// No server runs: this process is the one writer for as long as the word takes.
 async fn alone(dir: &Path, lock: Lock, request: &Request, sink: Sink) -> Result<u8, SayError> {
-    let bastion = Bastion::open(Config::load(dir)?).await?;
-    upkeep::close_what_is_open(&bastion).await?;
+    let config = Config::load(dir).map_err(DirectoryError::from)?;
+    let bastion = directory::open(config).await?;
     let caller = Caller::local(rustix::process::geteuid().as_raw());
     // The same conversation as with a server, so that there is one way to answer.
     let (near, far) = tokio::io::duplex(64 * 1024);

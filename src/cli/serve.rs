@@ -14,29 +14,21 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::directory::{self, DirectoryError};
 use super::terminal;
 use crate::audit::AuditError;
-use crate::bastion::{Bastion, OpenError};
-use crate::config::{Config, ConfigError, Environment};
-use crate::control::lock::{Lock, LockError};
+use crate::bastion::Bastion;
+use crate::config::{Config, Environment};
+use crate::control::lock::Lock;
 use crate::control::{Door, DoorError};
 use crate::{ssh, upkeep};
 
 /// Why the bastion is not served, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The configuration.
+    /// The directory.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The parts.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// What a crash left open.
-    #[error(transparent)]
-    Upkeep(#[from] upkeep::UpkeepError),
+    Directory(#[from] DirectoryError),
     /// The local door.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -51,10 +43,11 @@ pub enum ServeError {
 /// Serves the directory until told to stop.
 pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), ServeError> {
     log_to_stderr(environment.log.as_deref());
-    let config = Config::load(dir)?;
-    let lock = Lock::take(dir)?;
-    let opened = open(config).await?;
-    let ready = |bound: &[SocketAddr]| {
+    let config = Config::load(dir).map_err(DirectoryError::from)?;
+    let lock = Lock::take(dir).map_err(DirectoryError::from)?;
+    ssh::raise_limit();
+    let opened = directory::open(config).await?;
+    let ready = async |bound: &[SocketAddr]| {
         let bound: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let _ = terminal::out(&format!("bartizan listens on {}\n", bound.join(", ")));
     };
@@ -63,22 +56,11 @@ pub(super) async fn serve(dir: &Path, environment: &Environment) -> Result<(), S
     Ok(())
 }
 
-/// Opens everything and closes what a crash left open. The caller holds the lock.
-pub(super) async fn open(config: Config) -> Result<Arc<Bastion>, ServeError> {
-    let bastion = Bastion::open(config).await?;
-    let closed = upkeep::close_what_is_open(&bastion).await?;
-    if closed != upkeep::Closed::default() {
-        let upkeep::Closed { recordings, sessions, entries } = closed;
-        tracing::warn!(recordings, sessions, entries, "closed what the last run left open");
-    }
-    Ok(bastion)
-}
-
 /// Answers at both doors; `ready` is called with the bound addresses.
 pub(super) async fn run(
     bastion: Arc<Bastion>,
     environment: &Environment,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let door = Door::open(&bastion.config.dir)?;
     let mut started = bastion.audit.event("system.started");
@@ -89,10 +71,11 @@ pub(super) async fn run(
     let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
     let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
     let watching = tokio::spawn(upkeep::watch_the_log(bastion.clone()));
+    let clocks = tokio::spawn(upkeep::watch_the_clock(bastion.clone()));
     let notify = environment.notify.clone();
     let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
-    let served = ssh::serve(bastion.clone(), stop, |bound: &[SocketAddr]| {
-        ready(bound);
+    let served = ssh::serve(bastion.clone(), stop, async |bound: &[SocketAddr]| {
+        ready(bound).await;
         tell_systemd(notify.as_deref(), "READY=1");
     })
     .await;
@@ -101,6 +84,7 @@ pub(super) async fn run(
     let _ = control.await;
     forgetting.abort();
     watching.abort();
+    clocks.abort();
     bastion.audit.note(bastion.audit.event("system.stopped")).await?;
     bastion.audit.stop().await;
     bastion.store.close().await;

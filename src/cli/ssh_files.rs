@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use policy::{AccountName, OperatorName};
+
 /// What the two files say.
 #[derive(Debug)]
 pub(super) struct SshFiles<'a> {
@@ -13,53 +15,75 @@ pub(super) struct SshFiles<'a> {
     pub(super) dir: &'a Path,
     /// Where the bastion listens.
     pub(super) address: SocketAddr,
-    /// `operator+account+target`.
-    pub(super) user: &'a str,
-    /// The private key files in the order they are offered: device, then person.
-    pub(super) keys: [&'a Path; 2],
-    /// The bastion's host keys, a line each.
-    pub(super) host_keys: &'a [String],
+    /// The name in its host certificate, where it has one.
+    pub(super) certified: Option<&'a str>,
+    /// Who logs in at the bastion.
+    pub(super) operator: &'a OperatorName,
+    /// As whom on the demo target.
+    pub(super) account: &'a AccountName,
+    /// The person's private key file.
+    pub(super) person: &'a Path,
+    /// The agent that proves the device.
+    pub(super) agent: &'a Path,
+    /// Whom to trust.
+    pub(super) known_hosts: &'a str,
 }
 
 impl SshFiles<'_> {
     /// Writes both, each whole or not at all.
     pub(super) fn write(&self) -> std::io::Result<()> {
-        replace(&self.dir.join("known_hosts"), &self.known_hosts())?;
+        replace(&self.dir.join("known_hosts"), self.known_hosts)?;
         replace(&self.dir.join("ssh_config"), &self.config())
     }
 
+    /// The device's identity is the agent's alone, so the person's key file must not hide what the agent has.
     fn config(&self) -> String {
-        let Self { user, keys: [device, person], .. } = self;
+        let Self { operator, account, .. } = self;
+        let host = reachable(self.address.ip());
+        let alias = self.certified.map_or_else(String::new, |name| format!("    HostKeyAlias {name}\n"));
         format!(
             "# Written by `bartizan quickstart` at every start.\n\
-             Host demo\n\
-             \x20   HostName {}\n\
+             Host bastion {host}\n\
+             \x20   HostName {host}\n\
              \x20   Port {}\n\
-             \x20   User {user}\n\
+             {alias}\
+             \x20   User {operator}\n\
+             \x20   IdentityAgent {}\n\
+             \x20   IdentitiesOnly no\n\
              \x20   IdentityFile {}\n\
-             \x20   IdentityFile {}\n\
-             \x20   IdentitiesOnly yes\n\
+             \x20   PreferredAuthentications publickey,keyboard-interactive\n\
+             \n\
+             Host demo\n\
+             \x20   User {account}\n\
+             \n\
+             Host * !bastion !{host}\n\
+             \x20   {}\n\
+             \n\
+             Host *\n\
              \x20   UserKnownHostsFile {}\n\
              \x20   GlobalKnownHostsFile /dev/null\n\
-             \x20   StrictHostKeyChecking yes\n\
-             \x20   PreferredAuthentications publickey,keyboard-interactive\n",
-            reachable(self.address.ip()),
+             \x20   StrictHostKeyChecking yes\n",
             self.address.port(),
-            quoted(device),
-            quoted(person),
+            quoted(self.agent),
+            quoted(self.person),
+            jump(&self.dir.join("ssh_config")),
             quoted(&self.dir.join("known_hosts")),
         )
     }
+}
 
-    fn known_hosts(&self) -> String {
-        let (host, port) = (reachable(self.address.ip()), self.address.port());
-        let host = if port == 22 { host.to_string() } else { format!("[{host}]:{port}") };
-        self.host_keys.iter().map(|key| format!("{host} {key}\n")).collect()
+/// By way of the bastion. `ssh` hands the name of this file to a shell as it is, which odd names do not survive.
+fn jump(config: &Path) -> String {
+    let path = config.display().to_string();
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c)) {
+        return "ProxyJump bastion".to_owned();
     }
+    let path = path.replace('\'', "'\\''").replace('%', "%%");
+    format!("ProxyCommand ssh -F '{path}' -W '[%h]:%p' bastion")
 }
 
 /// An address that a client on this machine can dial.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(super) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -73,7 +97,8 @@ fn quoted(path: &Path) -> String {
     format!("\"{text}\"")
 }
 
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+/// Puts a file of its owner alone in place, whole.
+pub(super) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
@@ -86,25 +111,63 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_files_name_absolute_paths_and_a_dialable_address() {
-        let dir = tempfile::tempdir().expect("dir");
-        let odd = dir.path().join("a \"b\" 100%");
-        std::fs::create_dir(&odd).expect("mkdir");
+    /// What `ssh -G` makes of the files for this host.
+    fn resolved(dir: &Path, host: &str) -> String {
+        let output = std::process::Command::new("ssh")
+            .arg("-F")
+            .arg(dir.join("ssh_config"))
+            .args(["-G", host])
+            .output()
+            .expect("ssh");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn written(dir: &Path, certified: Option<&str>) {
         let files = SshFiles {
-            dir: &odd,
-            address: SocketAddr::from(([0, 0, 0, 0], 2222)),
-            user: "ana+ana+demo",
-            keys: [&odd.join("device_key"), Path::new("/home/ana/.ssh/id_ed25519")],
-            host_keys: &["ssh-ed25519 AAAA".to_owned()],
+            dir,
+            address: SocketAddr::from(([0, 0, 0, 0], 2299)),
+            certified,
+            operator: &OperatorName::parse("ana").expect("name"),
+            account: &AccountName::parse("Ana").expect("name"),
+            person: Path::new("/home/ana/.ssh/id_ed25519"),
+            agent: &dir.join("agent/agent.sock"),
+            known_hosts: "[127.0.0.1]:2299 ssh-ed25519 AAAA\n",
         };
         files.write().expect("write");
         files.write().expect("again");
-        let config = std::fs::read_to_string(odd.join("ssh_config")).expect("read");
-        assert!(config.contains("HostName 127.0.0.1\n") && config.contains("a \\\"b\\\" 100%%/device_key\""));
-        let device = config.find("device_key").expect("device");
-        assert!(device < config.find("id_ed25519").expect("person"), "the device comes first");
-        let known = std::fs::read_to_string(odd.join("known_hosts")).expect("read");
-        assert_eq!(known, "[127.0.0.1]:2222 ssh-ed25519 AAAA\n");
+    }
+
+    #[test]
+    fn ssh_reads_the_bastion_with_the_agent_and_every_target_behind_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        written(dir.path(), None);
+        let bastion = resolved(dir.path(), "bastion");
+        let agent = format!("identityagent {}\n", dir.path().join("agent/agent.sock").display());
+        for line in ["hostname 127.0.0.1\n", "port 2299\n", "user ana\n", "identitiesonly no\n", &agent] {
+            assert!(bastion.contains(line), "{line}: {bastion}");
+        }
+        assert!(!bastion.contains("proxyjump") && !bastion.contains("hostkeyalias"), "{bastion}");
+        assert!(!resolved(dir.path(), "127.0.0.1").contains("proxyjump"));
+        let demo = resolved(dir.path(), "demo");
+        for line in ["user Ana\n", "proxyjump bastion\n", "hostname demo\n", "stricthostkeychecking true\n"] {
+            assert!(demo.contains(line), "{line}: {demo}");
+        }
+        let other = resolved(dir.path(), "web-1");
+        assert!(other.contains("proxyjump bastion\n") && !other.contains("user Ana\n"), "{other}");
+        written(dir.path(), Some("bastion.example"));
+        assert!(resolved(dir.path(), "bastion").contains("hostkeyalias bastion.example\n"));
+    }
+
+    #[test]
+    fn a_path_that_no_shell_may_see_is_quoted() {
+        let dir = tempfile::tempdir().expect("dir");
+        let odd = dir.path().join("a b's 100%");
+        std::fs::create_dir(&odd).expect("mkdir");
+        written(&odd, None);
+        let demo = resolved(&odd, "demo");
+        let command = format!("proxycommand ssh -F '{}/a b'\\''s 100%%/ssh_config' -W", dir.path().display());
+        assert!(demo.contains(&command), "{demo}");
+        assert!(resolved(&odd, "bastion").contains("a b's 100%/agent/agent.sock\n"));
     }
 }

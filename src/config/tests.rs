@@ -25,6 +25,8 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!((c.device.require, c.device.evidence), (Require::Managed, Evidence::Bound));
     assert_eq!(c.database(), Path::new("/srv/b/bartizan.db"));
     assert!(c.admin.listen.is_none() && !c.recording.input);
+    let exempt = |text: &str| c.ssh.penalty_exempt.iter().any(|n| n.contains(text.parse().expect("address")));
+    assert!(exempt("127.0.0.1") && exempt("::1") && !exempt("10.0.0.1"));
 }
 
 #[test]
@@ -32,6 +34,8 @@ fn every_key_of_the_contract_is_read() {
     let c = parse(
         "[ssh]\nlisten = [\"0.0.0.0:22\", \"[::]:22\"]\nnames = [\"bastion.example\"]\nprofile = \"strict\"\n\
          login_grace = \"30s\"\nmax_channels = 8\nmax_connections = 9\nmax_unauthenticated = 3\n\
+         max_connections_per_source = 5\nmax_unauthenticated_per_source = 2\n\
+         penalty_exempt = [\"10.0.0.0/8\"]\nproxy_protocol_from = [\"10.0.0.1\", \"2001:db8::/32\"]\n\
          idle_timeout = \"8h\"\nbanner = \"hello\\n\"\n[store]\nurl = \"sqlite:/x/y.db\"\n\
          [recording]\nmode = \"strict\"\nflush = \"5ms\"\ninput = true\nmax = \"1GiB\"\n\
          [audit]\ncheckpoint = \"250ms\"\n[device]\nrequire = \"any\"\nevidence = \"key\"\n\
@@ -40,6 +44,9 @@ fn every_key_of_the_contract_is_read() {
     .expect("all keys");
     assert_eq!((c.ssh.listen.len(), c.ssh.profile, c.ssh.max_channels), (2, Profile::Strict, 8));
     assert_eq!(c.ssh.idle_timeout, Duration::from_secs(8 * 3600));
+    assert_eq!((c.ssh.max_connections_per_source, c.ssh.max_unauthenticated_per_source), (5, 2));
+    assert!(c.ssh.penalty_exempt[0].contains("10.1.2.3".parse().expect("address")));
+    assert_eq!(c.ssh.proxy_protocol_from.len(), 2);
     assert_eq!(
         (c.recording.flush, c.audit.checkpoint),
         (Duration::from_millis(5), Duration::from_millis(250))
@@ -71,6 +78,8 @@ fn a_value_out_of_range_is_refused_with_the_range() {
     assert!(refusal("[ssh]\nmax_channels = -1").contains("out of range"));
     assert!(refusal("[recording]\nflush = \"2s\"").contains("write 1ms to 1s"));
     assert!(refusal("[ssh]\nlisten = []").contains("needs 1 to 64"));
+    assert!(refusal("[ssh]\npenalty_exempt = [\"10.0.0.1/8\"]").contains("write 10.0.0.0/8"));
+    assert!(refusal("[ssh]\nmax_unauthenticated_per_source = 0").contains("out of range"));
     assert!(refusal("[ssh]\nnames = [\"a b\"]").contains("is no host name"));
     assert!(refusal("[ssh]\nbanner = \"\\u001b[2J\"").contains("no control characters"));
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use policy::Network;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 /// Reads `20ms`, `120s`, `15m`, `8h`, `7d`: a whole number and one unit. `0s` is nothing; no unit is an error.
@@ -98,6 +99,10 @@ pub(super) fn max_connections<'de, D: Deserializer<'de>>(d: D) -> Result<usize, 
     count_between(d, 1, 1_000_000)
 }
 
+pub(super) fn max_unauthenticated<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    count_between(d, 1, 10_000)
+}
+
 pub(super) fn recording_max<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     let text = String::deserialize(d)?;
     size(&text).ok_or_else(|| {
@@ -140,6 +145,14 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>,
         return Err(D::Error::custom("listen needs 1 to 64 addresses, such as \"127.0.0.1:2222\""));
     }
     Ok(listen.into_iter().map(|address| address.0).collect())
+}
+
+pub(super) fn networks<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(d)?;
+    if texts.len() > 256 {
+        return Err(D::Error::custom("at most 256 networks can be listed; write wider ones"));
+    }
+    texts.iter().map(|text| Network::parse(text).map_err(D::Error::custom)).collect()
 }
 
 pub(super) fn host_names<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {

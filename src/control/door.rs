@@ -20,7 +20,7 @@ use crate::bastion::Bastion;
 /// The socket's name inside the directory.
 pub const SOCKET: &str = "control.sock";
 /// The longest path the system takes for a socket.
-const PATH_MAX: usize = 107;
+pub const PATH_MAX: usize = 107;
 /// Conversations at once.
 const CONVERSATIONS: usize = 64;
 /// A request must have arrived whole by then.

@@ -39,7 +39,7 @@ use crate::bastion::Bastion;
 pub use attached::{AttachError, Attached};
 pub use caller::{Caller, Forbidden, Need, Role, account_name};
 pub use check::{Line, offline, say as say_checks};
-pub use door::{Door, DoorError, SOCKET, converse};
+pub use door::{Door, DoorError, PATH_MAX, SOCKET, converse};
 pub use recording::LEAVE;
 use reply::{Reply, Trouble};
 pub use ssh_config::SshConfigWord;
@@ -159,6 +159,7 @@ impl Word {
                     | "admin.operator.disable"
                     | "admin.operator.revoke"
                     | "admin.device.lock"
+                    | "admin.device.lost"
                     | "admin.device.retire"
             )
         })

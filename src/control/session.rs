@@ -178,6 +178,7 @@ async fn show<R: Reply>(bastion: &Bastion, id: &str, json: bool, out: &mut R) ->
         ("target", s.target.clone()),
         ("account", s.account.clone()),
         ("peer", s.peer.clone()),
+        ("reason", or_dash(s.reason.as_deref())),
         ("started", at(s.started)),
         ("ended", s.ended.map_or_else(|| "open".to_owned(), at)),
         ("outcome", or_dash(s.outcome.as_deref())),

@@ -224,6 +224,34 @@ async fn a_flipped_byte_in_the_log_is_named() {
     assert!(heap.out.starts_with("broken: ") && heap.out.contains("entries.jsonl"), "{}", heap.out);
 }
 
+#[tokio::test]
+async fn what_only_takes_away_is_obeyed_when_the_log_cannot_be_written_and_nothing_else_is() {
+    let house = House::new().await;
+    house.said("operator add ana", "").await;
+    house.said("device register lt-1 --operator ana --key -", KEY).await;
+    house.bastion.audit.stop().await;
+    for (line, state) in [
+        ("device lock lt-1", "locked"),
+        ("device lost lt-1", "lost"),
+        ("device retire lt-1", "retired"),
+        ("operator disable ana", "disabled"),
+        ("operator revoke ana", "revoked"),
+    ] {
+        let (code, heap) = house.as_caller(&root(), line, "").await;
+        assert_eq!(code, 0, "{line}: {}", heap.err);
+        assert!(
+            heap.out.contains(state) && heap.err.contains("not logged"),
+            "{line}: {} {}",
+            heap.out,
+            heap.err
+        );
+    }
+    for line in ["operator add bob", "device register lt-2 --operator ana --key -"] {
+        house.refused(line, KEY).await;
+    }
+    assert!(!house.said("operator list", "").await.contains("bob"));
+}
+
 async fn conversation(house: &House, request: &[u8]) -> Vec<Said> {
     let (near, far) = tokio::io::duplex(1 << 16);
     let (from, mut to) = tokio::io::split(near);

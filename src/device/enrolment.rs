@@ -6,7 +6,6 @@
 //! ```
 
 use jiff::Timestamp;
-use policy::LoginName;
 use posture::certificate::{check_enrolling, signer};
 use posture::report::Report;
 use posture::token::{Token, TokenError};
@@ -74,12 +73,6 @@ pub enum EnrolError {
     /// The system gives no randomness.
     #[error("the system gives no random bytes")]
     Random,
-}
-
-/// The token that a login is to be enrolled with, if it is one that enrols: `enroll+<id>`.
-pub(crate) fn token_of(login: &LoginName) -> Option<&str> {
-    let enrols = login.operator.is_reserved() && login.account.is_none();
-    login.target.as_ref().filter(|_| enrols).map(policy::TargetName::as_str)
 }
 
 impl Offer {

@@ -1,6 +1,7 @@
 //! Accepted -> Assessed or Remediation: which machine is calling, and in what state it is.
 //! It never looks at a person before the machine has proven itself, and asks of a person only whether the machine is theirs.
 
+mod alone;
 mod certificate;
 mod enrolment;
 mod proven;
@@ -17,8 +18,8 @@ use crate::ids::Reference;
 use crate::refusal::Refusal;
 use crate::store::{self, DeviceState, Store, StoreError};
 
+pub(crate) use alone::{Errand, errand_of, facts_wanted};
 pub(crate) use certificate::{At, judge_certificate};
-pub(crate) use enrolment::token_of;
 pub use enrolment::{EnrolError, Enrolled, Enrolment, LASTS, Offer};
 pub(crate) use proven::cause;
 pub use proven::{Known, Proven};

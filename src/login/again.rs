@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use policy::OperatorName;
 
+use super::authenticated::Second;
 use super::ground::Ground;
-use super::{LoginError, code, recovery};
+use super::{LoginError, No, code, recovery};
 use crate::refusal::Refusal;
 use keys::written::{Kind, Written};
 
@@ -26,7 +27,7 @@ impl Again {
 /// Why it cannot be judged.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Unjudged(LoginError);
+pub struct Unjudged(#[from] LoginError);
 
 /// Tries what was typed.
 ///
@@ -38,19 +39,24 @@ pub async fn again(
     peer: IpAddr,
     typed: &[u8],
 ) -> Result<Result<Again, Refusal>, Unjudged> {
-    let operator = operator.as_str();
-    let tried = if Written::read(Kind::Recovery, typed).is_some() {
-        let given = recovery::check(ground, operator, peer, &[typed]).await.map_err(Unjudged)?;
-        given.map(|proof| proof.authenticator())
-    } else {
-        match code::read(&[typed]) {
-            Ok(code) => {
-                let given = code::check(ground, operator, peer, &code).await.map_err(Unjudged)?;
-                given.map(|proof| proof.authenticator())
-            }
-            Err(no) => Err(no),
-        }
-    };
+    let tried = second(ground, operator, peer, typed).await?;
     let refused = tried.map_err(|no| Refusal::new(no.code, no.told, no.cause, ground.reference.clone()));
-    Ok(refused.map(|authenticator| Again { authenticator }))
+    Ok(refused.map(|second| Again { authenticator: second.authenticator() }))
+}
+
+/// Tries what was typed as what it looks like: a recovery code, else a one-time code.
+pub(super) async fn second(
+    ground: &Ground,
+    operator: &OperatorName,
+    peer: IpAddr,
+    typed: &[u8],
+) -> Result<Result<Second, No>, LoginError> {
+    let operator = operator.as_str();
+    if Written::read(Kind::Recovery, typed).is_some() {
+        return Ok(recovery::check(ground, operator, peer, &[typed]).await?.map(Second::Recovery));
+    }
+    match code::read(&[typed]) {
+        Ok(code) => Ok(code::check(ground, operator, peer, &code).await?.map(Second::Code)),
+        Err(no) => Ok(Err(no)),
+    }
 }

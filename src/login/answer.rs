@@ -3,7 +3,7 @@
 
 use super::authenticated::Authenticated;
 use super::invitation::Invited;
-use crate::device::{Enrolment, Remediation};
+use crate::device::{Enrolment, Proven, Remediation};
 use crate::refusal::Refusal;
 
 /// The ways that the client may go on, RFC 4252 section 5.1.
@@ -71,6 +71,8 @@ pub enum Answer {
     Remediate(Box<Remediation>),
     /// Success on the wire, for a machine that is to be enrolled and for nothing else.
     EnrolDevice(Box<Enrolment>),
+    /// Success on the wire, for a device that is told which facts it is asked for and nothing else.
+    TellFacts(Box<Proven>),
     /// The connection ends with this text. To be logged.
     Disconnect {
         /// The line that is told.

@@ -9,6 +9,7 @@ use ssh_key::{Algorithm, PublicKey};
 
 use super::answer::{Answer, Methods, Offer};
 use super::authenticated::Second;
+use super::certified::unsigned_by;
 use super::ground::Ground;
 use super::identified::Identified;
 use super::prompt::{self, Asks, Challenge};
@@ -43,6 +44,8 @@ pub struct Attempt {
     pub(super) signs: u32,
     /// What was wrong with the last proof of a machine that was none.
     pub(super) unproven: Option<Unproven>,
+    /// The key that was told to sign as a device's, and has not yet: the transport says nothing of a wrong signature.
+    pub(super) awaited: Option<String>,
     /// How far the story of this login has been told to whoever logs it.
     pub(super) telling: Telling,
 }
@@ -90,6 +93,7 @@ impl Attempt {
             mistaken: false,
             signs: 0,
             unproven: None,
+            awaited: None,
             telling: Telling::Said,
         }
     }
@@ -97,6 +101,7 @@ impl Attempt {
     /// A key is offered without proof (or before its proof is checked): may it sign? Changes nothing that was proven, unless
     /// the offer is made in another operator's name.
     pub async fn offered(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Offer {
+        self.unsigned(None);
         let answer = match self.named(user) {
             Ok(login) => self.look(&login, key, algorithm).await,
             Err(no) => Ok(Err(no)),
@@ -117,6 +122,7 @@ impl Attempt {
             Err(no) => return self.refuse(no),
         };
         let fingerprint = device::fingerprint(key);
+        self.unsigned(Some(&fingerprint));
         if self.used.contains(&fingerprint) {
             return self.refuse(used_key(&fingerprint));
         }
@@ -135,6 +141,7 @@ impl Attempt {
 
     /// The client asks for a prompt (keyboard-interactive begins).
     pub async fn prompt(&mut self, user: &str) -> Answer {
+        self.unsigned(None);
         let login = match self.named(user) {
             Ok(login) => login,
             Err(no) => return self.refuse(no),
@@ -199,6 +206,9 @@ impl Attempt {
     /// Why the connection ended without a login, where no answer has said so: the client was told that none of its keys need
     /// sign, or did not give the code it was asked for, and went. To be logged when the connection ends in this state.
     pub fn unfinished(&self) -> Option<Refusal> {
+        if let Some(unproven) = self.awaited.as_deref().map(unsigned_by) {
+            return Some(self.no_proof(&unproven));
+        }
         match &self.telling {
             Telling::Said => None,
             Telling::TurnedAway(refusal) => Some(refusal.clone()),
@@ -241,6 +251,7 @@ impl Attempt {
             self.used.clear();
             self.device = None;
             self.unproven = None;
+            self.awaited = None;
             self.mistaken = false;
             let cause = "another operator's name within one login: all that was proven is dropped".to_owned();
             return Err(No { code: "LOGIN-009", told: WHAT_KEY, cause });
@@ -294,10 +305,8 @@ impl Attempt {
     }
 
     /// A key that proves nothing yet and may be another's turn later: told to the log only if nothing comes of this login.
-    pub(super) fn pass(&mut self, unproven: Unproven) -> Answer {
-        let Unproven { code, cause } = unproven;
-        let (methods, why) =
-            (self.methods(), self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause }));
+    pub(super) fn pass(&mut self, unproven: &Unproven) -> Answer {
+        let (methods, why) = (self.methods(), self.no_proof(unproven));
         if self.unproven.is_none() {
             self.telling = Telling::TurnedAway(why.clone());
         }

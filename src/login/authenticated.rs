@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use policy::{DeviceName, Factor, LoginName, OperatorName};
@@ -31,6 +32,14 @@ impl Second {
         }
     }
 
+    /// The authenticator that made it, or that it stood in for.
+    pub(super) fn authenticator(&self) -> i64 {
+        match self {
+            Self::Code(code) => code.authenticator(),
+            Self::Recovery(recovery) => recovery.authenticator(),
+        }
+    }
+
     /// The code, which alone may be remembered.
     pub(super) fn code(&self) -> Option<&CodeProof> {
         match self {
@@ -43,7 +52,7 @@ impl Second {
 /// Who logged in, from which device, how and when.
 #[derive(Debug)]
 pub struct Authenticated {
-    assessed: Assessed,
+    assessed: Arc<Assessed>,
     login: LoginName,
     key: String,
     factors: Vec<(Factor, Timestamp)>,
@@ -74,8 +83,25 @@ impl Authenticated {
             assurance: assurance::of(&held),
             remembered: second.and_then(Second::code).is_some_and(CodeProof::remembered),
             factors,
-            assessed: identified.into_assessed(),
+            assessed: Arc::new(identified.into_assessed()),
         })
+    }
+
+    /// The same login with another proof on top, which takes the place of an older one of its kind. This one stays as it is
+    /// for whatever rests on it.
+    pub(super) fn stepped_up(&self, second: &Second) -> Self {
+        let (factor, at) = second.factor();
+        let mut factors: Vec<_> = self.factors.iter().copied().filter(|&(kind, _)| kind != factor).collect();
+        factors.push((factor, at));
+        let held = factors.iter().map(|&(factor, _)| factor).collect();
+        Self {
+            assessed: self.assessed.clone(),
+            login: self.login.clone(),
+            key: self.key.clone(),
+            assurance: assurance::of(&held),
+            remembered: second.code().is_some_and(CodeProof::remembered),
+            factors,
+        }
     }
 
     /// Who.
@@ -108,10 +134,15 @@ impl Authenticated {
         &self.factors
     }
 
-    /// When a code or a recovery code was given in this very login; none when a remembered one counted.
+    /// When a code or a recovery code was given last in this very connection; none when a remembered one counted.
     pub fn given(&self) -> Option<Timestamp> {
+        self.second().filter(|_| !self.remembered)
+    }
+
+    /// When the newest code or recovery code that counts was given, wherever that was.
+    pub fn second(&self) -> Option<Timestamp> {
         let second = |&&(factor, _): &&(Factor, _)| matches!(factor, Factor::Code | Factor::Recovery);
-        self.factors.iter().find(second).filter(|_| !self.remembered).map(|&(_, at)| at)
+        self.factors.iter().filter(second).map(|&(_, at)| at).max()
     }
 
     /// Whether a code counts that was given in an earlier login.

@@ -2,14 +2,14 @@
 //! be enrolled.
 //! It never takes a certificate for a person, whoever signed it.
 
-use policy::LoginName;
+use policy::{LoginName, OperatorName};
 use posture::certificate::{Binding, signer};
 use ssh_key::Certificate;
 
 use super::answer::Answer;
 use super::attempt::{Attempt, Phase, Telling, over, unjudged, used_key};
 use super::{LoginError, No, WHAT_KEY};
-use crate::device::{self, Accepted, At, Enrolment, Judged, Unproven};
+use crate::device::{self, Accepted, At, Enrolment, Errand, Judged, Unproven};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 
@@ -28,13 +28,15 @@ impl Attempt {
         };
         let throw_away = ssh_key::PublicKey::new(certificate.public_key().clone(), "");
         let fingerprint = device::fingerprint(&throw_away);
+        self.unsigned(Some(&fingerprint));
         if self.used.contains(&fingerprint) {
             return self.refuse(used_key(&fingerprint));
         }
         let at = At { binding, now: self.ground.clock.now() };
         let moved = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Accepted(accepted) => match device::token_of(&login) {
-                Some(token) => self.enrolling(accepted, token, certificate, at).await,
+            Phase::Accepted(accepted) => match device::errand_of(&login) {
+                Some(Errand::Enrol(token)) => self.enrolling(accepted, token, certificate, at).await,
+                Some(Errand::Facts) => self.asking(accepted, &login, certificate, at).await,
                 None => self.first_certificate(accepted, &login, certificate, at).await,
             },
             Phase::Identified(identified) if identified.assessed().device().is_none() => {
@@ -59,12 +61,27 @@ impl Attempt {
     /// The transport refused a certificate by itself, and nobody was asked. The refusal is to be logged.
     pub fn overheard(&mut self, code: posture::Code) -> Refusal {
         let cause = format!("{}, as the transport found", code.meaning());
-        let why = self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause: cause.clone() });
-        self.unproven = Some(Unproven { code, cause });
+        let unproven = Unproven { code, cause };
+        let why = self.no_proof(&unproven);
+        self.unproven = Some(unproven);
         if !matches!(self.telling, Telling::Begun) {
             self.telling = Telling::Said;
         }
         why
+    }
+
+    /// What the next message tells of a key that was told to sign: unless it is this one that has signed, it did not. A wrong
+    /// signature is refused by the transport, which asks nobody; so this is where it comes into the log.
+    pub(super) fn unsigned(&mut self, signed: Option<&str>) {
+        let Some(key) = self.awaited.take().filter(|key| signed != Some(key)) else { return };
+        let unproven = unsigned_by(&key);
+        self.telling = Telling::TurnedAway(self.no_proof(&unproven));
+        self.unproven = Some(unproven);
+    }
+
+    /// The refusal of a proof that is none, for the log; on the wire it is that of any key.
+    pub(super) fn no_proof(&self, Unproven { code, cause }: &Unproven) -> Refusal {
+        self.refusal(No { code: code.as_str(), told: WHAT_KEY, cause: cause.clone() })
     }
 
     async fn first_certificate(
@@ -116,10 +133,35 @@ impl Attempt {
         }
     }
 
+    /// An enrolled device asks, alone, which facts are wanted: judged as with its owner at it, and good for the answer alone.
+    async fn asking(
+        &mut self,
+        accepted: Accepted,
+        login: &LoginName,
+        certificate: &Certificate,
+        at: At<'_>,
+    ) -> Result<Answer, LoginError> {
+        let known = device::on_record(&self.ground.store, &signer(certificate)).await?;
+        let owner = known.and_then(|device| OperatorName::parse(&device.owner).ok());
+        let operator = owner.unwrap_or_else(|| login.operator.clone());
+        let owner = LoginName { operator, target: None, account: None };
+        match self.judge_certificate(&owner, certificate, at).await? {
+            Judged::Proven(device) => {
+                self.device = Some(device.name().clone());
+                Ok(self.said(Answer::TellFacts(Box::new(device))))
+            }
+            Judged::Barred(finding) => self.bar(accepted, finding).await,
+            Judged::NoProof(unproven) => {
+                self.phase = Phase::Accepted(accepted);
+                Ok(self.refuse_proof(unproven))
+            }
+        }
+    }
+
     /// A proof of a machine that is none: in the log exactly why, on the wire what every key gets.
     pub(super) fn refuse_proof(&mut self, unproven: Unproven) -> Answer {
-        let Unproven { code, cause } = unproven;
-        self.unproven = Some(Unproven { code, cause: cause.clone() });
+        let Unproven { code, cause } = unproven.clone();
+        self.unproven = Some(unproven);
         self.refuse(No { code: code.as_str(), told: WHAT_KEY, cause })
     }
 
@@ -134,4 +176,10 @@ impl Attempt {
         let (config, operator, tenant) = (&ground.device, &login.operator, tenant.as_ref());
         device::judge_certificate(&ground.store, config, certificate, device, operator, tenant, at).await
     }
+}
+
+/// A key that was told to sign, and of which no right signature came.
+pub(super) fn unsigned_by(key: &str) -> Unproven {
+    let cause = format!("key {key} was told to sign, and its signature is wrong or never came");
+    Unproven { code: posture::Code::Signature, cause }
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use policy::{LoginName, TargetName};
+use policy::{LoginName, OperatorName, TargetName};
 
 use super::authenticated::Authenticated;
 use super::code::CodeProof;
 use super::ground::Ground;
 use super::identified::Identified;
+use crate::device::Proven;
 use crate::store::{Remembered, StoreError};
 
 /// The code that still counts for this login, if there is one.
@@ -19,14 +20,23 @@ pub(super) async fn recall(
 ) -> Result<Option<CodeProof>, StoreError> {
     let Some(device) = identified.assessed().device() else { return Ok(None) };
     let fresh = fresh(ground, login, identified);
+    recall_within(ground, &identified.person().name, device, fresh).await
+}
+
+/// The newest code of this operator on this device that is not older than `fresh`.
+pub(super) async fn recall_within(
+    ground: &Ground,
+    operator: &OperatorName,
+    device: &Proven,
+    fresh: Duration,
+) -> Result<Option<CodeProof>, StoreError> {
     if fresh.is_zero() {
         return Ok(None);
     }
     let now = ground.clock.unix_ms();
     let since = now.saturating_sub(i64::try_from(fresh.as_millis()).unwrap_or(i64::MAX));
-    let operator = identified.person().name.as_str();
-    let found =
-        ground.store.recall(operator, device.name().as_str(), device.fingerprint(), since, now).await?;
+    let (device, key) = (device.name().as_str(), device.fingerprint());
+    let found = ground.store.recall(operator.as_str(), device, key, since, now).await?;
     Ok(found.and_then(CodeProof::recalled))
 }
 

@@ -11,7 +11,8 @@
 //!   (a proven device that may not connect)              Challenge
 //! ```
 //!
-//! [`Attempt`] holds whichever phase a connection is in. Another operator's name ends all of it.
+//! [`Attempt`] holds whichever phase a connection is in. Another operator's name ends all of it. [`StepUp`] is asked of who is
+//! `Authenticated`, where a target needs more, and makes a new one.
 
 mod again;
 mod answer;
@@ -27,7 +28,9 @@ mod key;
 mod memory;
 mod person;
 mod prompt;
+mod reason;
 mod recovery;
+mod step_up;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -40,6 +43,8 @@ pub use authenticated::Authenticated;
 pub use ground::Ground;
 pub use invitation::Invited;
 pub use person::{Person, person};
+pub use reason::Reason;
+pub use step_up::{Lacking, NotTaken, Question, Round, StepUp, Stepped, recalled};
 
 use crate::store::StoreError;
 

@@ -39,10 +39,12 @@ impl Attempt {
         if let Err(refused) = posture::acceptable(key, Some(algorithm)) {
             return Ok(Err(No { code: "LOGIN-003", told: WHAT_KEY, cause: refused.to_string() }));
         }
-        if device_may_follow && self.may_be_thrown_away(key) {
-            return Ok(Ok(()));
-        }
-        if device_may_follow && device::may_prove(&self.ground.store, &self.ground.device, key).await? {
+        if device_may_follow
+            && (self.may_be_thrown_away(key)
+                || device::may_prove(&self.ground.store, &self.ground.device, key).await?)
+        {
+            let needed = self.ground.device.require == Require::Managed;
+            self.awaited = needed.then_some(fingerprint);
             return Ok(Ok(()));
         }
         if person_may_follow {
@@ -79,7 +81,7 @@ impl Attempt {
                 self.phase = Phase::Accepted(accepted);
                 Ok(match unproven.code {
                     // Most likely a person's key that came before the device's: nobody is told, unless nothing comes of it.
-                    posture::Code::Enrolment => self.pass(unproven),
+                    posture::Code::Enrolment => self.pass(&unproven),
                     _ => self.refuse_proof(unproven),
                 })
             }
@@ -313,7 +315,11 @@ impl Attempt {
         Ok((device, owner.map(|owner| owner.tenant)))
     }
 
-    async fn bar(&mut self, accepted: Accepted, finding: posture::Finding) -> Result<Answer, LoginError> {
+    pub(super) async fn bar(
+        &mut self,
+        accepted: Accepted,
+        finding: posture::Finding,
+    ) -> Result<Answer, LoginError> {
         if let Some(device) = finding.device().filter(|_| finding.code() == posture::Code::Standing) {
             // A device that is out of order starts afresh when it is in order again.
             self.ground.store.forget_device(&device.name, None).await?;

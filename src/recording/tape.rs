@@ -154,6 +154,13 @@ impl Tape {
         }
     }
 
+    /// Takes nothing more, because the disk is full.
+    pub(super) fn give_up(&self) {
+        let mut inner = self.lock();
+        inner.failed.get_or_insert_with(|| Unrecorded::new("the disk is full"));
+        inner.writer = None;
+    }
+
     /// How far the recording has come, on disk, when that has changed since it was asked last. Blocks.
     pub(super) fn grown(&self) -> Option<Head> {
         let head = {

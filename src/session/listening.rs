@@ -74,7 +74,11 @@ pub async fn listen(
         }
         over.cancel();
         drop((open, caller));
-        let _ = sealed(&bastion, listener.leave().await, how).await;
+        let recorded = match how {
+            How::Cut(_) => listener.cut().await,
+            _ => listener.leave().await,
+        };
+        let _ = sealed(&bastion, recorded, how).await;
         drop(carried);
     });
     Some(listening)

@@ -1,16 +1,24 @@
 //! What the login answered, carried out on the wire: refused, asked for more, opened, told, or ended.
 //! Never answers before what is to be logged is logged, and never says more than the answer holds.
 
-use russh::server::Auth;
-use russh::{Disconnect, MethodKind, MethodSet};
+use std::sync::Arc;
 
-use super::device_enrolment::Enrolment;
+use russh::server::{Auth, Response};
+use russh::{Disconnect, MethodKind, MethodSet};
+use zeroize::Zeroizing;
+
+use super::device_errand::Visit;
 use super::handler::{Handler, Phase};
 use super::words::VISIT;
 use crate::live::{Cut, Cutter};
-use crate::login::{Answer, Authenticated, Invited, Methods};
+use crate::login::{Answer, Invited, Methods};
 use crate::refusal::Refusal;
 use crate::{connection, device};
+
+/// Answers to a prompt that are looked at; two are asked for at most, so a third is enough to refuse.
+const ANSWERS: usize = 3;
+/// Longest answer to a prompt, in bytes.
+const ANSWER: usize = 1024;
 
 impl Handler {
     /// Carries out what the login answered, after it is logged.
@@ -21,9 +29,15 @@ impl Handler {
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Pass { methods, .. } => {
+                if let Some(place) = &self.place {
+                    place.standing().turned_away();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
             Answer::Partial { methods } => {
+                if let Some(place) = &self.place {
+                    place.proven();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: true }
             }
             Answer::Ask { instructions, prompt } => Auth::Partial {
@@ -31,13 +45,14 @@ impl Handler {
                 instructions: instructions.into(),
                 prompts: vec![(prompt.into(), false)].into(),
             },
-            Answer::Done(authenticated) => self.open(*authenticated).await,
+            Answer::Done(authenticated) => self.open(Arc::new(*authenticated)).await,
             Answer::Enrol(invited) => self.receive(*invited).await,
             Answer::Remediate(remediation) => self.remediate(&remediation).await,
             Answer::EnrolDevice(enrolment) => {
-                self.phase = Phase::DeviceEnrolment(Enrolment::new(*enrolment, self.peer, self.kill.clone()));
-                self.finished();
-                Auth::Accept
+                self.visited(Visit::to_enrol(*enrolment, self.peer, self.kill.clone()))
+            }
+            Answer::TellFacts(device) => {
+                self.visited(Visit::for_facts(*device, self.peer, self.kill.clone()))
             }
             Answer::Disconnect { text, why } => {
                 self.refused(&why).await;
@@ -48,18 +63,12 @@ impl Handler {
     }
 
     async fn refused(&self, why: &Refusal) {
+        // What cannot be judged now is nobody's fault.
+        if let Some(place) = self.place.as_ref().filter(|_| why.code() != "LOGIN-011") {
+            place.standing().refused();
+        }
         let Phase::Login(attempt) = &self.phase else { return };
         connection::refused(&self.bastion, attempt, why, "auth.login").await;
-    }
-
-    async fn open(&mut self, authenticated: Authenticated) -> Auth {
-        let cutter = Cutter::new(self.kill.clone());
-        let entered = connection::enter(&self.bastion, authenticated, self.peer, cutter).await;
-        if let Some(connection) = &entered {
-            let limit = self.bastion.config.ssh.idle_timeout;
-            tokio::spawn(connection::idle_out(connection.clone(), limit));
-        }
-        self.entered(entered.map(Phase::Open))
     }
 
     async fn receive(&mut self, invited: Invited) -> Auth {
@@ -75,12 +84,18 @@ impl Handler {
         self.entered(received.map(Phase::Enrolling))
     }
 
-    fn entered(&mut self, phase: Option<Phase>) -> Auth {
+    pub(super) fn entered(&mut self, phase: Option<Phase>) -> Auth {
         let Some(phase) = phase else {
             self.phase = Phase::Ended;
             return Auth::reject();
         };
         self.phase = phase;
+        self.finished();
+        Auth::Accept
+    }
+
+    fn visited(&mut self, visit: Visit) -> Auth {
+        self.phase = Phase::DeviceAlone(visit);
         self.finished();
         Auth::Accept
     }
@@ -109,12 +124,12 @@ impl Handler {
         if let Some(proof) = &self.proof {
             proof.ear.close();
         }
-        if let Some(place) = &mut self.place {
+        if let Some(place) = &self.place {
             place.authenticated();
         }
     }
 
-    fn disconnect(&mut self, text: String) {
+    pub(super) fn disconnect(&mut self, text: String) {
         self.phase = Phase::Dismissed;
         let Some(handle) = self.handle.get().cloned() else {
             self.kill.cancel();
@@ -137,6 +152,12 @@ pub(super) fn advertised(methods: Methods) -> MethodSet {
         kinds.push(MethodKind::KeyboardInteractive);
     }
     MethodSet::from(&kinds[..])
+}
+
+/// As many answers as could be right and one more, none of them longer than any that could be.
+pub(super) fn bounded(response: Response<'_>) -> Vec<Zeroizing<Vec<u8>>> {
+    let bounded = |answer: bytes::Bytes| Zeroizing::new(answer.iter().copied().take(ANSWER).collect());
+    response.take(ANSWERS).map(bounded).collect()
 }
 
 /// A prompt that asks nothing (RFC 4256 section 3.2 allows it): the client answers with nothing and waits.

@@ -11,21 +11,28 @@ use russh::{Channel, ChannelId};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::conduct::Conduct;
 use super::inlet::{FromInlet, Inlet};
 use super::tunnel::Tunnel;
 use crate::channel::{Caller, End, Gone, Ingress as _, Start, Stream};
 
 /// What the client has confirmed, until the one who asked takes it: the callback comes first, and data right after it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Confirmed {
     /// Without an inlet where there are too many channels.
     waiting: Mutex<HashMap<ChannelId, Option<Arc<Inlet>>>>,
     came: Notify,
     /// Streams that the client was asked to take and has not answered.
     asked: AtomicUsize,
+    /// What answers to us are counted with.
+    conduct: Arc<Conduct>,
 }
 
 impl Confirmed {
+    pub(super) fn new(conduct: Arc<Conduct>) -> Self {
+        Self { waiting: Mutex::default(), came: Notify::new(), asked: AtomicUsize::new(0), conduct }
+    }
+
     /// Whether the client was asked anything that it may confirm.
     pub(super) fn expects(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 0
@@ -97,6 +104,9 @@ impl Client {
                 return None;
             }
         };
+        if opening.is_err() {
+            self.confirmed.conduct.refuses();
+        }
         opening.ok()
     }
 

@@ -1,14 +1,15 @@
 //! What connections of the door share, and what the listener keeps of each while its handler is russh's.
 //! Never knows in which phase a connection is.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use russh::server::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::inner::Names;
-use super::listener::{Place, Places};
+use super::places::Places;
 use super::tap::{Bound, Exchange, HostKeys};
 use super::words::Talking;
 use crate::bastion::Bastion;
@@ -21,12 +22,17 @@ pub(super) struct Door {
     names: Arc<Names>,
     host_keys: Arc<HostKeys>,
     talking: Arc<Talking>,
+    /// Connections whose proxy has not said yet where they come from.
+    unnamed: Arc<Semaphore>,
 }
 
 impl Door {
     pub(super) fn new(bastion: Arc<Bastion>) -> Self {
         let host_keys = Arc::new(HostKeys::new(bastion.keys.host_public()));
-        Self { bastion, places: Arc::default(), names: Arc::default(), talking: Arc::default(), host_keys }
+        let ssh = &bastion.config.ssh;
+        let places = Arc::new(Places::new(ssh, bastion.clock.clone()));
+        let unnamed = Arc::new(Semaphore::new(ssh.max_unauthenticated));
+        Self { bastion, places, names: Arc::default(), talking: Arc::default(), host_keys, unnamed }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {
@@ -48,10 +54,19 @@ impl Door {
         &self.talking
     }
 
-    /// A place for a new connection, while there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let ssh = &self.bastion.config.ssh;
-        Places::take(&self.places, ssh.max_connections, ssh.max_unauthenticated)
+    /// Places for connections, and what is held against whom.
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// Whether connections from this address say by the PROXY protocol where they come from.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.bastion.config.ssh.proxy_protocol_from.iter().any(|network| network.contains(address))
+    }
+
+    /// Room to wait for a proxy's word, while there is some.
+    pub(super) fn unnamed(&self) -> Option<OwnedSemaphorePermit> {
+        self.unnamed.clone().try_acquire_owned().ok()
     }
 }
 

@@ -181,3 +181,32 @@ fn wanted(inlet: &Inlet) -> u32 {
     let room = BUDGET.saturating_sub(queued);
     if room < WORTHWHILE { TRICKLE } else { u32::try_from(room).unwrap_or(WINDOW).min(WINDOW) }
 }
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::encoding::Decode as _;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[test]
+    fn who_sends_more_than_the_window_is_named_whatever_was_granted_before() {
+        let channel = ChannelId::decode(&mut &[0, 0, 0, 1][..]).unwrap();
+        let window = WINDOW as usize;
+        for (first, granted, more, fits) in [
+            (window, None, 1, false),
+            (window - 1, None, 1, true),
+            (window, Some(TRICKLE), 2, true),
+            (window, Some(TRICKLE), 3, false),
+            (window + 1, None, 0, false),
+        ] {
+            let mut windows = Windows::new(Arc::default());
+            windows.open(channel, Arc::new(Inlet::new(&CancellationToken::new())));
+            if let Some(given) = granted {
+                windows.granted(channel, given);
+            }
+            let all = windows.arrived(channel, first).and_then(|()| windows.arrived(channel, more));
+            assert_eq!(all.is_ok(), fits, "{first} {granted:?} {more}");
+        }
+    }
+}

@@ -54,7 +54,8 @@ impl Handler {
     ) {
         // Where nothing is open, the dropped reply refuses.
         let Phase::Open(connection) = &self.phase else { return };
-        let Some((inlet, half)) = self.channels.carry(channel) else {
+        let carried = if self.conduct.opens() { self.channels.carry(channel) } else { None };
+        let Some((inlet, half)) = carried else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return;
         };

@@ -11,41 +11,38 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use super::answering::{advertised, no_question};
+use super::answering::{advertised, bounded, no_question};
 use super::calling::Confirmed;
-use super::channels::{Broken, Channels};
-use super::device_enrolment::Enrolment;
+use super::channels::Channels;
+use super::conduct::Conduct;
+use super::device_errand::Visit;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
 use super::forwards::Forwards;
 use super::inner::{self, Arriving, Jump, Names};
-use super::listener::Place;
 use super::overheard::Ear;
+use super::places::Entry;
 use super::remediation::Remediation;
+use super::stepping::Stepping;
 use super::tap::Bound;
 use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::channel::{End, Screen, Size, Start, Stream};
-use crate::connection;
 use crate::live::{Connection, Guest};
 use crate::login::{Answer, Attempt, Ground, Offer};
-
-/// Answers to a prompt that are looked at; one is asked for, so a second is enough to refuse.
-const ANSWERS: usize = 2;
-/// Longest answer to a prompt, in bytes.
-const ANSWER: usize = 1024;
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
     Login(Box<Attempt>),
     /// Inside a jump: the login is done, the account has not come yet.
     Arriving(Box<Arriving>),
+    /// The login is done, and more is asked for before it leads to a target.
+    Stepping(Stepping),
     /// A proven device that may not connect: texts and nothing else.
     Remediation(Remediation),
-    /// A machine that is to be enrolled: its token and nothing else.
-    DeviceEnrolment(Enrolment),
+    /// A device without a person: what it came for and nothing else.
+    DeviceAlone(Visit),
     /// `Authenticated`.
     Open(Arc<Connection>),
     /// `Invited`: nothing but an authenticator can be enrolled, and no jump leads on.
@@ -61,6 +58,12 @@ pub(super) struct Proof {
     pub(super) ear: Arc<Ear>,
 }
 
+/// What a connection's stream and its handler share: how fast it may send, and what else it may ask for.
+pub(super) struct Manners {
+    pub(super) pace: Arc<Pace>,
+    pub(super) conduct: Arc<Conduct>,
+}
+
 /// One connection.
 pub(super) struct Handler {
     pub(super) bastion: Arc<Bastion>,
@@ -74,7 +77,8 @@ pub(super) struct Handler {
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
     /// Inside a jump the outer connection's place is enough.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Entry>,
+    pub(super) conduct: Arc<Conduct>,
     /// None inside a jump: from there no further jump leads on.
     pub(super) names: Option<Arc<Names>>,
     /// Channels that the client has opened for us.
@@ -93,8 +97,8 @@ impl Handler {
         door: &Door,
         peer: SocketAddr,
         kill: CancellationToken,
-        pace: Arc<Pace>,
-        place: Place,
+        Manners { pace, conduct }: Manners,
+        place: Entry,
         proof: Proof,
     ) -> (Self, Entrance) {
         let bastion = door.bastion().clone();
@@ -116,8 +120,9 @@ impl Handler {
             kill,
             logged_in,
             place,
+            confirmed: Arc::new(Confirmed::new(conduct.clone())),
+            conduct,
             names,
-            confirmed: Arc::default(),
             forwards: Forwards::default(),
         };
         (own, entrance)
@@ -128,7 +133,7 @@ impl Handler {
         bastion: Arc<Bastion>,
         peer: SocketAddr,
         kill: CancellationToken,
-        pace: Arc<Pace>,
+        Manners { pace, conduct }: Manners,
         arriving: Arriving,
     ) -> (Self, CancellationToken) {
         let logged_in = CancellationToken::new();
@@ -148,17 +153,12 @@ impl Handler {
             kill,
             logged_in,
             place: None,
+            confirmed: Arc::new(Confirmed::new(conduct.clone())),
+            conduct,
             names: None,
-            confirmed: Arc::default(),
             forwards: Forwards::default(),
         };
         (own, token)
-    }
-}
-
-impl From<Broken> for russh::Error {
-    fn from(_: Broken) -> Self {
-        Self::Inconsistent
     }
 }
 
@@ -166,18 +166,15 @@ impl russh::server::Handler for Handler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
-        Ok(self.bastion.config.ssh.banner.clone())
+        let banner = self.bastion.config.ssh.banner.clone();
+        let Phase::Arriving(arriving) = &self.phase else { return Ok(banner) };
+        let Some(line) = arriving.forewarning(&self.bastion).await else { return Ok(banner) };
+        let banner = banner.map(|banner| format!("{}\n", banner.trim_end())).unwrap_or_default();
+        Ok(Some(format!("{banner}{line}\n")))
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
-        let Phase::Arriving(arriving) = &self.phase else { return Ok(Auth::reject()) };
-        let Some(phase) = arriving.arrive(&self.bastion, user).await else { return Ok(Auth::reject()) };
-        if let Phase::Open(connection) = &phase {
-            tokio::spawn(connection::idle_out(connection.clone(), self.bastion.config.ssh.idle_timeout));
-        }
-        self.phase = phase;
-        self.finished();
-        Ok(Auth::Accept)
+        Ok(self.arrive(user).await)
     }
 
     async fn auth_publickey_offered(
@@ -190,6 +187,9 @@ impl russh::server::Handler for Handler {
         Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
             Offer::Sign => Auth::Accept,
             Offer::Refuse { methods } => {
+                if let Some(place) = &self.place {
+                    place.standing().turned_away();
+                }
                 Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
             }
         })
@@ -220,24 +220,23 @@ impl russh::server::Handler for Handler {
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
         self.overheard().await;
-        let attempt = match &mut self.phase {
-            Phase::Login(attempt) => attempt,
-            Phase::Dismissed => return Ok(no_question()),
+        let answers = response.map(bounded);
+        let given: Option<Vec<&[u8]>> =
+            answers.as_ref().map(|answers| answers.iter().map(|answer| answer.as_slice()).collect());
+        let answer = match (&mut self.phase, given) {
+            (Phase::Login(attempt), None) => attempt.prompt(user).await,
+            (Phase::Login(attempt), Some(given)) => attempt.answers(user, &given).await,
+            (Phase::Stepping(_), None) => return Ok(self.ask_more(user).await),
+            (Phase::Stepping(_), Some(given)) => return Ok(self.answer_more(user, &given).await),
+            (Phase::Dismissed, _) => return Ok(no_question()),
             _ => return Ok(Auth::reject()),
-        };
-        let answer = match response {
-            None => attempt.prompt(user).await,
-            Some(response) => {
-                let answers: Vec<Zeroizing<Vec<u8>>> = response
-                    .take(ANSWERS)
-                    .map(|answer| Zeroizing::new(answer.iter().copied().take(ANSWER).collect()))
-                    .collect();
-                let given: Vec<&[u8]> = answers.iter().map(|answer| answer.as_slice()).collect();
-                attempt.answers(user, &given).await
-            }
         };
         let ends = matches!(answer, Answer::Disconnect { .. });
         let done = self.answer(answer).await;
+        if matches!(self.phase, Phase::Stepping(_)) {
+            // In the same exchange: a client may not begin this method a second time.
+            return Ok(self.ask_more(user).await);
+        }
         // After a failure a client may leave without reading why; after no question at all it waits, and reads.
         Ok(if ends { no_question() } else { done })
     }
@@ -248,7 +247,7 @@ impl russh::server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        if self.may_open_channels() && self.channels.open(channel) {
+        if self.may_open_channels() && self.conduct.opens() && self.channels.open(channel) {
             reply.accept().await;
         }
         Ok(())
@@ -271,6 +270,9 @@ impl russh::server::Handler for Handler {
             self.forward(channel, stream, reply, session).await;
             return Ok(());
         };
+        if !self.conduct.opens() {
+            return Ok(());
+        }
         let Some((inlet, half)) = self.channels.carry(channel) else { return Ok(()) };
         let (gone, peer) = (inlet.over().clone(), self.peer);
         reply.accept().await;
@@ -303,7 +305,8 @@ impl russh::server::Handler for Handler {
     ) -> Result<(), russh::Error> {
         // A client may confirm what nobody asked of it, and what is its own.
         if self.confirmed.expects() && !self.channels.knows(channel) {
-            self.confirmed.put(channel, self.channels.back(channel));
+            let inlet = if self.conduct.opens() { self.channels.back(channel) } else { None };
+            self.confirmed.put(channel, inlet);
         }
         Ok(())
     }
@@ -343,7 +346,9 @@ impl russh::server::Handler for Handler {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.data(channel, data)?)
+        self.channels.data(channel, data).map_err(|broken| self.broken(broken))?;
+        self.conduct.data(data.len());
+        Ok(())
     }
 
     async fn extended_data(
@@ -354,15 +359,20 @@ impl russh::server::Handler for Handler {
         _: &mut Session,
     ) -> Result<(), russh::Error> {
         // A session has no extended data towards the server (RFC 4254 section 6): counted, then forgotten.
-        Ok(self.channels.forget(channel, data.len())?)
+        self.channels.forget(channel, data.len()).map_err(|broken| self.broken(broken))
     }
 
     fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
         self.channels.granted(channel, current)
     }
 
+    async fn window_adjusted(&mut self, _: ChannelId, _: u32, _: &mut Session) -> Result<(), russh::Error> {
+        self.conduct.read();
+        Ok(())
+    }
+
     async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.eof(channel)?)
+        self.channels.eof(channel).map_err(|broken| self.broken(broken))
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
@@ -435,11 +445,12 @@ impl russh::server::Handler for Handler {
         height: u32,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        Ok(self.channels.resize(channel, Size { columns, rows, width, height })?)
+        let size = Size { columns, rows, width, height };
+        self.channels.resize(channel, size).map_err(|broken| self.broken(broken))
     }
 
     async fn signal(&mut self, channel: ChannelId, signal: Sig, _: &mut Session) -> Result<(), russh::Error> {
-        Ok(self.channels.signal(channel, &signal)?)
+        self.channels.signal(channel, &signal).map_err(|broken| self.broken(broken))
     }
 
     async fn x11_request(
@@ -462,34 +473,5 @@ impl russh::server::Handler for Handler {
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
         Ok(self.may_also(channel, Start::Agent).await && self.channels.agent(channel))
-    }
-}
-
-impl Drop for Handler {
-    /// russh's own clean-up hook: whatever way a connection ends, its session is closed and its place given back.
-    fn drop(&mut self) {
-        self.kill.cancel();
-        let bastion = self.bastion.clone();
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Open(connection) => {
-                tokio::spawn(connection::leave(bastion, connection));
-            }
-            Phase::Enrolling(guest) => bastion.live.dismiss(&guest),
-            Phase::Login(mut attempt) => {
-                let heard = self.proof.as_ref().and_then(|proof| proof.ear.take());
-                let why = heard.map(|code| attempt.overheard(code));
-                tokio::spawn(async move {
-                    if let Some(why) = why {
-                        connection::refused(&bastion, &attempt, &why, "auth.login").await;
-                    }
-                    connection::unfinished(&bastion, &attempt).await;
-                });
-            }
-            Phase::Arriving(_)
-            | Phase::Remediation(_)
-            | Phase::DeviceEnrolment(_)
-            | Phase::Dismissed
-            | Phase::Ended => {}
-        }
     }
 }

@@ -9,22 +9,28 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use policy::{AccountName, TargetName};
+use policy::TargetName;
 use russh::ChannelWriteHalf;
 use russh::server::{self, Config, Msg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::conduct::Conduct;
+use super::counts::Dropped;
 use super::flow::Pace;
-use super::handler::{Handler, Phase};
+use super::handler::{Handler, Manners};
 use super::inlet::{FromInlet, Inlet};
 use super::listener::{ServeError, protocol};
 use super::stream::OperatorStream;
+use super::visit::{overdue, stuck};
+use crate::access;
 use crate::bastion::Bastion;
 use crate::channel::{FromOperator, Source as _};
-use crate::connection;
-use crate::live::{Connection, Cutter, Route};
+use crate::clock::Watch;
+use crate::ids::Reference;
+use crate::live::Connection;
+use crate::refusal::Refusal;
 
 /// Names whose certificates are kept; a scan of names makes them anew instead of filling memory.
 const NAMES: usize = 1024;
@@ -42,23 +48,28 @@ pub(super) enum Outer {
 
 /// An inner connection whose user name has not come yet.
 pub(super) struct Arriving {
-    outer: Outer,
-    name: TargetName,
-    kill: CancellationToken,
+    pub(super) outer: Outer,
+    pub(super) name: TargetName,
+    pub(super) kill: CancellationToken,
+    /// Ties what is told in its login to the log.
+    pub(super) reference: Reference,
+    /// A user name that is no account was logged: once a connection is enough.
+    pub(super) refused: bool,
 }
 
 impl Arriving {
-    /// The inner login: the user name is the account. It proves nothing; what is permitted is asked for every channel.
-    pub(super) async fn arrive(&self, bastion: &Arc<Bastion>, user: &str) -> Option<Phase> {
-        let account = AccountName::parse(user).ok()?;
-        match &self.outer {
-            Outer::Remediation(text) => Some(Phase::remediation(text.clone(), self.kill.clone())),
-            Outer::Open(outer) => {
-                let route = Route { target: Some(self.name.clone()), account: Some(account) };
-                let cutter = Cutter::new(self.kill.clone());
-                connection::enter_inner(bastion, outer, route, cutter).await.map(Phase::Open)
-            }
-        }
+    /// Told before anything is asked, for clients that cannot be asked: they leave without another word. Only where every
+    /// account that the operator has a way to asks.
+    pub(super) async fn forewarning(&self, bastion: &Bastion) -> Option<String> {
+        let Outer::Open(outer) = &self.outer else { return None };
+        let lacking = access::askable_anywhere(bastion, &outer.authenticated(), &self.name).await.ok()?;
+        let told = format!(
+            "{} asks for {}; a client that cannot be asked (BatchMode) is not let in",
+            self.name,
+            lacking.as_str()
+        );
+        let refusal = Refusal::new("ACCESS-005", told, "", self.reference.clone());
+        lacking.anything().then(|| refusal.line())
     }
 }
 
@@ -90,14 +101,24 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let kill = gone.child_token();
     let pace = Arc::new(Pace::default());
     let stream = InnerStream::new(FromInlet::new(inlet, gone.clone()), &half);
-    let stream = OperatorStream::new(stream, kill.clone(), pace.clone());
-    let arriving = Arriving { outer, name, kill: kill.clone() };
-    let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), pace, arriving);
-    let grace = bastion.config.ssh.login_grace;
-    if let Ok(Ok(running)) = timeout(grace, server::run_stream(config, stream, handler)).await {
+    let conduct = Arc::new(Conduct::new(bastion.clock.clone()));
+    let stream = OperatorStream::new(stream, kill.clone(), pace.clone(), conduct.clone());
+    let reference = bastion.ids.reference(bastion.clock.now());
+    let arriving = Arriving { outer, name, kill: kill.clone(), reference, refused: false };
+    let manners = Manners { pace, conduct: conduct.clone() };
+    let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), manners, arriving);
+    let deadline = Instant::now() + bastion.config.ssh.login_grace;
+    let handle = handler.handle.clone();
+    if let Ok(Ok(running)) = timeout_at(deadline, server::run_stream(config, stream, handler)).await {
+        let _ = handle.set(running.handle());
+        let handle = running.handle();
         tokio::pin!(running);
         tokio::select! {
-            () = super::listener::overdue(grace, &logged_in) => kill.cancel(),
+            () = overdue(deadline, &logged_in) => kill.cancel(),
+            () = stuck(handle, &logged_in, &conduct) => {
+                conduct.end(Dropped::Stalled);
+                kill.cancel();
+            }
             _ = &mut running => {}
         }
     }
@@ -111,16 +132,16 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
 /// The settings with a certificate for each name that was asked for lately.
 #[derive(Default)]
 pub(super) struct Names {
-    made: Mutex<HashMap<TargetName, (Duration, Arc<Config>)>>,
+    made: Mutex<HashMap<TargetName, (Watch, Arc<Config>)>>,
 }
 
 impl Names {
     /// The settings for `name`.
     pub(super) fn config(&self, bastion: &Bastion, name: &TargetName) -> Result<Arc<Config>, ServeError> {
-        let now = bastion.clock.monotonic();
+        let clock = bastion.clock.as_ref();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, config)) = made.get(name)
-            && now.saturating_sub(*at) < KEPT
+            && at.steady(clock).is_some_and(|age| age < KEPT)
         {
             return Ok(config.clone());
         }
@@ -128,7 +149,7 @@ impl Names {
             made.clear();
         }
         let config = Arc::new(protocol(bastion, &[name.to_string()], CERTIFIED)?);
-        made.insert(name.clone(), (now, config.clone()));
+        made.insert(name.clone(), (Watch::begin(clock), config.clone()));
         Ok(config)
     }
 }

@@ -1,29 +1,28 @@
 //! Accepts connections: binds, hands the host keys over, sheds what is too much, and drains at the end.
-//! Never ends because one accept failed: out of descriptors it waits, and goes on when there are some.
+//! Never ends because one accept failed: out of descriptors it closes newcomers, and goes on.
 
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::server::{self, Config};
+use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, SshId};
+use rustix::net::sockopt;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::algorithms;
+use super::counts::{self, Dropped};
+use super::descriptors::{self, Reserve};
 use super::door::Door;
-use super::flow::{Pace, WINDOW};
-use super::handler::{Handler, Proof};
-use super::overheard::Ear;
-use super::stream::OperatorStream;
-use super::tap::Tap;
+use super::flow::WINDOW;
+use super::{algorithms, visit};
 use crate::bastion::Bastion;
+use crate::clock::Watch;
 use crate::live::Cut;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
@@ -39,6 +38,10 @@ const CERTIFIED: u64 = 12 * 3600;
 const RENEWED: Duration = Duration::from_secs(3600);
 /// How far a client's clock may be behind ours, in seconds.
 const CLOCKS_APART: u64 = 300;
+/// How long the other end may be silent before the system asks whether it is there, how long each answer may take, and how often
+/// it asks.
+const SILENCE: Duration = Duration::from_secs(30);
+const QUESTIONS: u32 = 4;
 /// Bytes after which a client must have asked for new keys: RFC 4344 section 3.2 with a wide margin.
 const NEVER: usize = 1 << 60;
 
@@ -82,7 +85,7 @@ pub struct Stop {
 pub async fn serve(
     bastion: Arc<Bastion>,
     stop: Stop,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let settings = Arc::new(Settings::new(&bastion)?);
     let mut listeners = Vec::new();
@@ -92,7 +95,7 @@ pub async fn serve(
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     announce(&bastion, &bound)?;
-    ready(&bound);
+    ready(&bound).await;
     let door = Arc::new(Door::new(bastion.clone()));
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
@@ -117,23 +120,23 @@ fn announce(bastion: &Bastion, bound: &[SocketAddr]) -> Result<(), ServeError> {
     std::fs::write(&path, text).map_err(|why| ServeError::Listening { path: path.display().to_string(), why })
 }
 
-/// russh's settings, made anew before the host certificates in them are too old.
+/// russh's settings, made anew before the host certificates in them are too old, and when the clock jumped.
 struct Settings {
-    current: Mutex<(Duration, Arc<Config>)>,
+    current: Mutex<(Watch, Arc<Config>)>,
 }
 
 impl Settings {
     fn new(bastion: &Bastion) -> Result<Self, ServeError> {
         let config = Arc::new(protocol(bastion, &bastion.config.ssh.names, CERTIFIED)?);
-        Ok(Self { current: Mutex::new((bastion.clock.monotonic(), config)) })
+        Ok(Self { current: Mutex::new((Watch::begin(bastion.clock.as_ref()), config)) })
     }
 
     fn current(&self, bastion: &Bastion) -> Arc<Config> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = bastion.clock.monotonic();
-        if now.saturating_sub(current.0) > RENEWED {
+        let clock = bastion.clock.as_ref();
+        if current.0.steady(clock).is_none_or(|age| age > RENEWED) {
             match protocol(bastion, &bastion.config.ssh.names, CERTIFIED) {
-                Ok(config) => *current = (now, Arc::new(config)),
+                Ok(config) => *current = (Watch::begin(clock), Arc::new(config)),
                 Err(why) => tracing::error!(%why, "the host certificates were not renewed"),
             }
         }
@@ -168,8 +171,8 @@ pub(super) fn protocol(bastion: &Bastion, names: &[String], certified: u64) -> R
             rekey_time_limit: Duration::from_secs(365 * 86_400),
         },
         inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_secs(30)),
-        keepalive_max: 4,
+        // russh would ask during the login too, and OpenSSH ends a login in which it is asked anything: see `watched`.
+        keepalive_interval: None,
         nodelay: true,
         ..Config::default()
     })
@@ -182,6 +185,7 @@ async fn accept(
     stop: CancellationToken,
     tracker: TaskTracker,
 ) {
+    let mut reserve = Reserve::new(&listener);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -189,9 +193,15 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(place) = door.enter() {
-                    let config = settings.current(door.bastion());
-                    tracker.spawn(connection(stream, peer, door.clone(), config, place));
+                counts::accepted();
+                admit(stream, peer, &door, &settings, &tracker);
+            }
+            Err(why) if Reserve::is_shortage(&why) => {
+                if reserve.shed(&listener).await {
+                    counts::accepted();
+                    counts::dropped(Dropped::Descriptors);
+                } else {
+                    sleep(SHORTAGE).await;
                 }
             }
             Err(why) => {
@@ -202,45 +212,38 @@ async fn accept(
     }
 }
 
-/// One connection from its first byte to its last.
-async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, config: Arc<Config>, place: Place) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let grace = door.bastion().config.ssh.login_grace;
-    let kill = CancellationToken::new();
-    let pace = Arc::new(Pace::default());
-    let (exchange, ear) = (Arc::default(), Arc::<Ear>::default());
-    let stream =
-        OperatorStream::new(BufReader::with_capacity(READ_AHEAD, stream), kill.clone(), pace.clone())
-            .tapped(Tap::new(Arc::clone(&exchange)), ear.clone());
-    let proof = Proof { bound: door.bound(exchange), ear };
-    let (handler, entrance) = Handler::new(&door, peer, kill.clone(), pace, place, proof);
-    let deadline = entrance.logged_in.clone();
-    let started = timeout(grace, server::run_stream(config, stream, handler)).await;
-    let Ok(Ok(running)) = started else { return };
-    entrance.give(running.handle());
-    tokio::pin!(running);
-    tokio::select! {
-        // Not reset by anything the peer does: only a finished login stops it.
-        () = overdue(grace, &deadline) => {
-            entrance.overdue().await;
-            kill.cancel();
-            let _ = running.await;
-        }
-        ended = &mut running => {
-            if let Err(why) = ended {
-                tracing::debug!(%peer, %why, "connection ended");
-            }
-        }
-    }
-    kill.cancel();
+/// Has the system find out when the other end is gone: within two and a half minutes of silence.
+fn watched(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, SILENCE)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
 }
 
-pub(super) async fn overdue(grace: Duration, logged_in: &CancellationToken) {
-    tokio::select! {
-        () = sleep(grace) => {}
-        () = logged_in.cancelled() => std::future::pending().await,
+/// Begins a connection, or closes it at once: before any key is exchanged, and without a word.
+fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Settings, tracker: &TaskTracker) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    if descriptors::scarce(&stream) {
+        return door.places().dropped(Dropped::Descriptors, peer.ip());
+    }
+    if stream.set_nodelay(true).and_then(|()| watched(&stream)).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + door.bastion().config.ssh.login_grace;
+    let stream = BufReader::with_capacity(READ_AHEAD, stream);
+    let config = settings.current(door.bastion());
+    if door.is_proxy(peer.ip()) {
+        match door.unnamed() {
+            Some(waiting) => {
+                tracker.spawn(visit::proxied(stream, peer, door.clone(), config, deadline, waiting));
+            }
+            None => door.places().dropped(Dropped::Proxy, peer.ip()),
+        }
+        return;
+    }
+    let kill = CancellationToken::new();
+    if let Some(place) = door.places().enter(peer.ip(), &kill) {
+        tracker.spawn(visit::connection(stream, peer, door.clone(), config, deadline, (place, kill)));
     }
 }
 
@@ -256,63 +259,5 @@ async fn drain(bastion: &Arc<Bastion>, tracker: &TaskTracker, now: &Cancellation
         tracing::warn!(
             "connections remain after the time to end; their recordings are recovered at the next start"
         );
-    }
-}
-
-/// Counts connections, so that the caps hold whatever way a connection ends.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    all: AtomicUsize,
-    unauthenticated: AtomicUsize,
-}
-
-/// One connection's place among all; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    authenticated: bool,
-}
-
-impl Places {
-    /// A place, unless there are `all` connections or `unauthenticated` logins already.
-    pub(super) fn take(places: &Arc<Self>, all: usize, unauthenticated: usize) -> Option<Place> {
-        let taken = places.all.fetch_add(1, Ordering::SeqCst);
-        let waiting = places.unauthenticated.fetch_add(1, Ordering::SeqCst);
-        let place = Place { places: places.clone(), authenticated: false };
-        (taken < all && waiting < unauthenticated).then_some(place)
-    }
-}
-
-impl Place {
-    /// The login is finished: the place no longer counts among the unauthenticated.
-    pub(super) fn authenticated(&mut self) {
-        if !self.authenticated {
-            self.authenticated = true;
-            self.places.unauthenticated.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.authenticated();
-        self.places.all.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_given_back_however_the_connection_ends() {
-        let places = Arc::new(Places::default());
-        let mut first = Places::take(&places, 2, 1).unwrap();
-        assert!(Places::take(&places, 2, 1).is_none(), "one login at a time");
-        first.authenticated();
-        let second = Places::take(&places, 2, 1).unwrap();
-        assert!(Places::take(&places, 2, 9).is_none(), "two connections in all");
-        drop((first, second));
-        assert!(Places::take(&places, 1, 1).is_some());
     }
 }

@@ -1,13 +1,20 @@
 //! The operators' door: accepts connections and turns what russh calls back into the phases of a connection.
 //! Never decides anything by itself and never knows the web.
 
+mod admission;
 mod algorithms;
 mod answering;
 mod asking;
+mod brief;
 mod calling;
 mod channels;
-mod device_enrolment;
+mod clear;
+mod conduct;
+mod counts;
+mod descriptors;
+mod device_errand;
 mod door;
+mod ending;
 mod flow;
 mod forwards;
 mod handler;
@@ -17,11 +24,17 @@ mod listener;
 mod opening;
 mod outlet;
 mod overheard;
+mod places;
+mod proxy;
 mod remediation;
+mod stalled;
+mod stepping;
 mod stream;
 mod tap;
 mod tunnel;
+mod visit;
 mod words;
 
+pub use descriptors::raise_limit;
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;

@@ -20,7 +20,10 @@ impl Handler {
         start: Start,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        if matches!(self.phase, Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended) {
+        if matches!(
+            self.phase,
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended
+        ) {
             return session.channel_failure(channel);
         }
         let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
@@ -42,8 +45,8 @@ impl Handler {
                 words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
-            Phase::DeviceEnrolment(enrolment) => enrolment.begin(&bastion, asked.start, operator),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => {}
+            Phase::DeviceAlone(visit) => visit.begin(&bastion, asked.start, operator),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {}
         }
         Ok(())
     }
@@ -52,8 +55,10 @@ impl Handler {
         match &self.phase {
             Phase::Open(_) | Phase::Enrolling(_) => true,
             Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::DeviceEnrolment(enrolment) => enrolment.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Dismissed | Phase::Ended => false,
+            Phase::DeviceAlone(visit) => visit.has_room(),
+            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {
+                false
+            }
         }
     }
 
@@ -72,8 +77,9 @@ impl Handler {
             Phase::Open(_)
             | Phase::Login(_)
             | Phase::Arriving(_)
+            | Phase::Stepping(_)
             | Phase::Enrolling(_)
-            | Phase::DeviceEnrolment(_)
+            | Phase::DeviceAlone(_)
             | Phase::Dismissed
             | Phase::Ended => None,
         }

@@ -1,34 +1,22 @@
 //! The phase of a proven device that may not connect: every channel is told what to do, and there is no way on.
 //! Never reaches a target, a name or a rule; ends by itself after a minute.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 
+use super::brief::Brief;
 use super::outlet::Operator;
 use crate::channel::Ingress;
-
-/// Channels that are told.
-const CHANNELS: usize = 2;
-/// How long the connection stays.
-const STAY: Duration = Duration::from_secs(60);
 
 /// What is said, and how often it may still be said.
 pub(super) struct Remediation {
     text: String,
-    left: usize,
+    brief: Brief,
 }
 
 impl Remediation {
     /// Begins the phase; `kill` ends the connection when it is over.
     pub(super) fn new(text: String, kill: CancellationToken) -> Self {
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(STAY) => kill.cancel(),
-                () = kill.cancelled() => {}
-            }
-        });
-        Self { text, left: CHANNELS }
+        Self { text, brief: Brief::begin(kill) }
     }
 
     /// What is said.
@@ -38,22 +26,19 @@ impl Remediation {
 
     /// Counts a channel that is told elsewhere, inside a jump; `false` when there were enough.
     pub(super) fn told_elsewhere(&mut self) -> bool {
-        let room = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        room
+        self.brief.take()
     }
 
     /// Whether another channel would still be told.
     pub(super) fn has_room(&self) -> bool {
-        self.left > 0
+        self.brief.has_room()
     }
 
     /// Tells one channel.
     pub(super) fn show(&mut self, mut operator: Operator) {
-        if self.left == 0 {
+        if !self.brief.take() {
             return;
         }
-        self.left -= 1;
         let text = self.text.clone();
         tokio::spawn(async move {
             operator.accept().await;

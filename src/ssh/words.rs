@@ -87,7 +87,7 @@ pub(super) fn begin(
     mut operator: Operator,
 ) {
     // Both counted before the task runs.
-    let (turn, carried) = (talking.turn(speaker.name()), speaker.carry());
+    let (turn, carried) = (talking.turn(&speaker.name()), speaker.carry());
     tokio::spawn(async move {
         let _carried = carried;
         operator.accept().await;
@@ -101,10 +101,10 @@ pub(super) fn begin(
 }
 
 impl Speaker {
-    fn name(&self) -> &OperatorName {
+    fn name(&self) -> OperatorName {
         match self {
-            Self::Operator(connection) => connection.authenticated.operator(),
-            Self::Guest(guest) => guest.invited.operator(),
+            Self::Operator(connection) => connection.authenticated().operator().clone(),
+            Self::Guest(guest) => guest.invited.operator().clone(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Speaker {
     pub(super) async fn caller(&self, bastion: &Bastion) -> Result<Caller, StoreError> {
         let login = match self {
             Self::Guest(guest) => return Ok(Caller::Guest { invited: guest.invited.clone() }),
-            Self::Operator(connection) => connection.authenticated.clone(),
+            Self::Operator(connection) => connection.authenticated(),
         };
         let name: OperatorName = login.operator().clone();
         let person = login::person(&bastion.store, &bastion.access.bundle(), &name).await?;

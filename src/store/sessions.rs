@@ -29,6 +29,8 @@ pub struct Session {
     pub outcome: Option<String>,
     /// The refusal's code, where it was ended by one.
     pub code: Option<String>,
+    /// Why they went there, where that was asked.
+    pub reason: Option<String>,
 }
 
 /// What is known when a session starts.
@@ -48,6 +50,8 @@ pub struct NewSession<'a> {
     pub peer: &'a str,
     /// When, ms.
     pub started: i64,
+    /// Why, where that was asked.
+    pub reason: Option<&'a str>,
 }
 
 /// How a session ended.
@@ -83,8 +87,8 @@ impl Store {
     /// [`StoreError::Exists`] for an id used before, or when the database fails.
     pub async fn start_session(&self, new: &NewSession<'_>) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO sessions (id, operator, device, target, account, peer, started)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO sessions (id, operator, device, target, account, peer, started, reason)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(new.id)
         .bind(new.operator)
@@ -93,6 +97,7 @@ impl Store {
         .bind(new.account)
         .bind(new.peer)
         .bind(new.started)
+        .bind(new.reason)
         .execute(&self.pool)
         .await
         .map_err(|e| StoreError::exists(e, "session", new.id, ""))?;
@@ -170,6 +175,7 @@ pub(super) mod tests {
             account: "deploy",
             peer: "192.0.2.9:50000",
             started,
+            reason: Some("INC-42"),
         }
     }
 
@@ -185,6 +191,7 @@ pub(super) mod tests {
         assert!(!store.end_session("s-1", &later).await.unwrap());
         let session = store.session("s-1").await.unwrap().unwrap();
         assert_eq!((session.ended, session.outcome.as_deref()), (Some(9), Some("ended")));
+        assert_eq!(session.reason.as_deref(), Some("INC-42"));
         assert_eq!(store.open_sessions().await.unwrap(), []);
     }
 

@@ -1,6 +1,7 @@
 //! Channels that a target opens: let in only where the operator asked for that kind on this very connection.
 //! Never answers one by itself: whoever takes it accepts it, and one that is dropped is refused.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use russh::Channel;
@@ -66,12 +67,18 @@ pub struct Arrival {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
     gate: Arc<Gate>,
+    address: SocketAddr,
 }
 
 impl Arrival {
     /// What it is.
     pub fn start(&self) -> &Start {
         &self.start
+    }
+
+    /// Where the target was reached.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Confirms it to the target.
@@ -88,19 +95,21 @@ pub(super) struct Porter {
     expects: Expects,
     to: mpsc::Sender<Arrival>,
     gate: Arc<Gate>,
+    address: SocketAddr,
 }
 
 /// Both sides of the door for one connection.
-pub(super) fn arrivals(expects: Expects, gate: Arc<Gate>) -> (Porter, Arrivals) {
+pub(super) fn arrivals(expects: Expects, gate: Arc<Gate>, address: SocketAddr) -> (Porter, Arrivals) {
     let (to, from) = mpsc::channel(WAITING);
-    (Porter { expects, to, gate }, Arrivals(from))
+    (Porter { expects, to, gate, address }, Arrivals(from))
 }
 
 impl Porter {
     /// Lets a channel in, or refuses it: what is not expected, and what is too much.
     pub(super) fn knocks(&self, start: Start, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         if self.expects.includes(&start) {
-            let _ = self.to.try_send(Arrival { start, channel, reply, gate: self.gate.clone() });
+            let (gate, address) = (self.gate.clone(), self.address);
+            let _ = self.to.try_send(Arrival { start, channel, reply, gate, address });
         } else {
             tracing::warn!(
                 kind = start.word(),

@@ -29,6 +29,8 @@ pub(super) struct Gate {
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
     upload_waits: AtomicBool,
     open_for_good: AtomicBool,
+    /// The session was cut: the socket is not shut down, so that it is reset.
+    reset: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -100,6 +102,11 @@ impl Gate {
     pub(super) fn open(&self) {
         self.open_for_good.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// The session was cut: whatever lies between is thrown away.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::SeqCst);
     }
 
     fn closed(&self) -> bool {
@@ -185,12 +192,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.gate.reset.load(Ordering::SeqCst) || self.poll_killed(context).is_err() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::Line;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -218,6 +229,26 @@ mod tests {
         assert!(!gate.closed());
         gate.arrived(&meter, HIGH);
         assert!(gate.closed());
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_is_reset_and_what_is_left_is_closed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for cut in [false, true] {
+            let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            let gate = Arc::new(Gate::default());
+            let mut gated = Gated::new(Line::new(near), gate.clone(), CancellationToken::new());
+            if cut {
+                gate.reset();
+            }
+            // As russh does at the end of every connection.
+            gated.shutdown().await.unwrap();
+            drop(gated);
+            let end = far.read_u8().await.unwrap_err().kind();
+            let expected = if cut { io::ErrorKind::ConnectionReset } else { io::ErrorKind::UnexpectedEof };
+            assert_eq!(end, expected);
+        }
     }
 
     #[test]

@@ -59,6 +59,14 @@ impl Leg {
         let _ = timeout(GOODBYE, self.to.half.close()).await;
     }
 
+    /// Tells the program that its line is cut, as a lost terminal does: one that neither reads nor writes would not notice
+    /// the end of the connection.
+    pub(super) async fn hang_up(self) {
+        let Self { from, to } = self;
+        drop(from);
+        let _ = to.half.signal(Sig::HUP).await;
+    }
+
     /// Returns once this channel has kept its connection waiting for [`STALLED`] looks, and nothing of it was taken meanwhile.
     pub async fn holds_up_others(watch: Watch) {
         let (mut looks, mut before) = (0, watch.meter.taken());
@@ -91,10 +99,10 @@ impl Egress for Leg {
     }
 }
 
-impl Drop for Leg {
+impl Drop for FromLeg {
     fn drop(&mut self) {
         // What is not taken any more must not keep the others of the connection waiting.
-        self.from.gate.leave(&self.from.meter);
+        self.gate.leave(&self.meter);
     }
 }
 

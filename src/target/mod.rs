@@ -8,6 +8,7 @@ mod dial;
 mod gate;
 mod hostkey;
 mod leg;
+mod line;
 mod login;
 mod places;
 mod request;
@@ -162,11 +163,6 @@ impl Connected {
         (&self.recorded, &mut self.leg)
     }
 
-    /// The address the target was pinned to.
-    pub fn address(&self) -> SocketAddr {
-        self.visit.address
-    }
-
     /// The channels that the target opens on this connection, as far as they are expected; `None` when they were asked for
     /// before.
     pub fn arrivals(&mut self) -> Option<Arrivals> {
@@ -179,6 +175,16 @@ impl Connected {
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
         visit.leave().await;
+        drop(killer);
+        recorded
+    }
+
+    /// Ends the program and the connection, and gives the recording back. Nothing of what the target has yet to say or to
+    /// take is waited for: the socket is reset, so that the target learns of it at once.
+    pub async fn cut(self) -> Recorded {
+        let Self { recorded, leg, visit, killer } = self;
+        let program = recorded.permitted().asked().start.is_session();
+        visit.cut(program.then_some(leg)).await;
         drop(killer);
         recorded
     }
@@ -205,7 +211,7 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         reached = reach(bastion, &recorded, kill) => reached,
     };
     match reached {
-        Ok((leg, visit)) => Ok(Connected { recorded, leg, visit, killer }),
+        Ok((leg, visit)) => Ok(Connected { recorded: recorded.reached(visit.address), leg, visit, killer }),
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -255,6 +261,14 @@ impl Listener {
         drop(killer);
         recorded
     }
+
+    /// Ends the connection with all streams that came there, and gives the recording back. Nothing is waited for.
+    pub async fn cut(self) -> Recorded {
+        let Self { recorded, visit, killer, .. } = self;
+        visit.cut(None).await;
+        drop(killer);
+        recorded
+    }
 }
 
 /// Dials, checks the host key, logs in and asks the target to listen, unless it is stopped.
@@ -276,7 +290,9 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
         asked = asking => asked,
     };
     match asked {
-        Ok((visit, port)) => Ok(Listener { recorded, visit, end, port, killer }),
+        Ok((visit, port)) => {
+            Ok(Listener { recorded: recorded.reached(visit.address), visit, end, port, killer })
+        }
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }

@@ -97,8 +97,9 @@ pub async fn check(
         expects: Expects::default(),
     };
     let visit = visit::open(bastion, errand, CancellationToken::new()).await?;
+    let address = visit.address;
     visit.leave().await;
-    Ok(visit.address)
+    Ok(address)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::arrivals::{Arrivals, Expects, arrivals};
 use super::gate::{Gate, Gated};
 use super::hostkey::KnownHost;
 use super::leg::Leg;
+use super::line::Line;
 use super::login::{self, Purpose, Visitor};
 use super::request::Asking;
 use super::{ConnectError, PATIENCE, algorithms, dial};
@@ -30,6 +31,8 @@ const READ_AHEAD: usize = 64 << 10;
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a target may take to hear that we leave.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// The same when a session is cut: both legs are gone within a second, so little is left for manners.
+const CUT: Duration = Duration::from_millis(100);
 
 /// What a connection is made for.
 pub(super) struct Errand<'a> {
@@ -73,9 +76,10 @@ pub(super) async fn open(
     let certificate = login::certify(bastion, &purpose)?;
     let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
     let config = Arc::new(algorithms::config(&known));
-    let (porter, arrivals) = arrivals(expects, gate.clone());
+    let (porter, arrivals) = arrivals(expects, gate.clone(), address);
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone(), porter };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate.clone(), kill);
+    let stream = BufReader::with_capacity(READ_AHEAD, Line::new(stream));
+    let stream = Gated::new(stream, gate.clone(), kill);
     let logging_in = async {
         let mut handle =
             client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
@@ -149,9 +153,27 @@ impl Visit {
     }
 
     /// Takes leave of the target.
-    pub(super) async fn leave(&self) {
-        let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
-        let _ = timeout(GOODBYE, goodbye).await;
+    pub(super) async fn leave(self) {
+        let _ = timeout(GOODBYE, goodbye(self.handle)).await;
+    }
+
+    /// Ends the connection, and the program on it first. The socket is then reset, not closed.
+    pub(super) async fn cut(self, program: Option<Leg>) {
+        self.gate.reset();
+        let _ = timeout(CUT, async {
+            if let Some(leg) = program {
+                leg.hang_up().await;
+            }
+            goodbye(self.handle).await;
+        })
+        .await;
+    }
+}
+
+/// Says goodbye; returns when it is said and the connection is closed.
+async fn goodbye(connection: Handle<Visitor>) {
+    if connection.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
+        let _ = connection.await;
     }
 }
 

@@ -6,23 +6,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use posture::token::{Token, TokenError};
 use zeroize::Zeroizing;
 
+use super::errand::{self, Errand, ErrandError};
 use crate::config::{Config, ConfigError};
 use crate::environment::Clock;
 use crate::files::{self, FileError};
 use crate::key::{FileKey, KeyError};
-use crate::quote::{self, QuoteError};
 use crate::serve::{Agent, AgentError};
-use crate::ssh::{self, Said, SshError};
-use crate::ssh_files;
+use crate::ssh::{self, Said};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const SOCKET: &str = "enroll.sock";
-const CONFIG: &str = "enroll.conf";
 
 /// Why the device was not enrolled.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +43,12 @@ pub enum EnrollError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A path.
-    #[error(transparent)]
-    Quote(#[from] QuoteError),
     /// The agent for this one login.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// `ssh`.
+    /// The login.
     #[error(transparent)]
-    Ssh(#[from] SshError),
+    Errand(#[from] ErrandError),
     /// The bastion could not be reached, or did not take the proof.
     #[error("not enrolled: {said}{remedy}")]
     Refused {
@@ -89,7 +82,6 @@ pub async fn enroll(dir: &Path, text: &str, clock: Arc<dyn Clock>) -> Result<Str
     }
     let key = Arc::new(FileKey::open_or_create(dir)?);
     config.write(dir)?;
-    ssh_files::write_known_hosts(dir, &config.bastion)?;
     // Nobody's own keys are offered: the device alone is to be proven.
     let alone = Config { agent: None, socket: SOCKET.into(), ..config };
     let agent = Agent::with_key(dir, alone, key, None, clock)?;
@@ -99,49 +91,26 @@ pub async fn enroll(dir: &Path, text: &str, clock: Arc<dyn Clock>) -> Result<Str
 
 /// The one login.
 async fn log_in(dir: &Path, agent: Agent, token: &Token, text: &str) -> Result<Said, EnrollError> {
-    let (conf, socket) = (dir.join(CONFIG), dir.join(SOCKET));
-    // In a file that only its owner may read, and not on a command line, which everybody may.
-    files::replace(&conf, ssh_config(dir, token, text)?.as_bytes(), 0o600)?;
+    let config = agent.config().clone();
+    let command = Zeroizing::new(format!("enroll {text}"));
+    let socket = dir.join(SOCKET);
+    let errand = Errand {
+        name: "enroll",
+        bastion: &config.bastion,
+        login: &token.id,
+        command: command.as_str(),
+        socket: &socket,
+    };
     let served = agent.serve_logins();
     let said = tokio::select! {
-        said = ssh::run(Some(&conf), &["bastion"], PATIENCE) => said.map_err(EnrollError::from),
-        stopped = served => Err(stopped.err().map_or(SshError::Endless(PATIENCE).into(), EnrollError::from)),
+        said = errand::run(dir, &errand) => said.map_err(EnrollError::from),
+        stopped = served => match stopped {
+            Err(why) => Err(why.into()),
+            Ok(never) => match never {},
+        },
     };
-    for path in [conf, socket] {
-        // The token in it is of no use any more, or for a few minutes to nobody else.
-        let _ = std::fs::remove_file(path);
-    }
+    let _ = std::fs::remove_file(&socket);
     said
-}
-
-fn ssh_config(dir: &Path, token: &Token, text: &str) -> Result<Zeroizing<String>, QuoteError> {
-    Ok(Zeroizing::new(format!(
-        "Host bastion\n\
-         \x20   HostName {}\n\
-         \x20   Port {}\n\
-         \x20   User enroll+{}\n\
-         \x20   RemoteCommand enroll {text}\n\
-         \x20   IdentityAgent {}\n\
-         \x20   IdentityFile none\n\
-         \x20   IdentitiesOnly no\n\
-         \x20   PreferredAuthentications publickey\n\
-         \x20   BatchMode yes\n\
-         \x20   UserKnownHostsFile {}\n\
-         \x20   GlobalKnownHostsFile /dev/null\n\
-         \x20   StrictHostKeyChecking yes\n\
-         \x20   UpdateHostKeys no\n\
-         \x20   RequestTTY no\n\
-         \x20   ForwardAgent no\n\
-         \x20   ForwardX11 no\n\
-         \x20   ControlPath none\n\
-         \x20   ConnectTimeout 15\n\
-         \x20   LogLevel ERROR\n",
-        token.host,
-        token.port,
-        token.id,
-        quote::for_ssh(&dir.join(SOCKET))?,
-        quote::for_ssh(&ssh_files::known_hosts_in(dir))?,
-    )))
 }
 
 /// What came of it, for whoever did it.

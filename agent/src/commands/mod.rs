@@ -2,7 +2,9 @@
 //! It never does two things for one word, and never prints a secret.
 
 mod enroll;
+mod errand;
 mod install;
+mod refresh;
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -19,7 +21,9 @@ use crate::environment::{Clock, Environment, SystemClock};
 use crate::serve::{Agent, AgentError, ShowError};
 
 pub use enroll::{EnrollError, enroll};
+pub use errand::ErrandError;
 pub use install::{InstallError, Installed, install};
+pub use refresh::{RefreshError, Unheard};
 
 /// Proves this device to its bastion, and passes on everything else to your own SSH agent.
 #[derive(Debug, clap::Parser)]
@@ -59,7 +63,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Has the running agent collect the device's facts now.
+    /// Hears which facts the bastion asks for, and has the running agent collect them now.
     Refresh,
     /// Makes `ssh` use the agent: a systemd user unit, and an Include at the top of ~/.ssh/config.
     Install {
@@ -87,6 +91,12 @@ pub enum CommandError {
     /// The running agent.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Fresh facts.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// The list of facts.
+    #[error("collected what was asked for before; what the bastion asks for now is not known: {0}")]
+    Unheard(#[from] Unheard),
     /// What would be sent.
     #[error(transparent)]
     Show(#[from] ShowError),
@@ -131,8 +141,14 @@ pub async fn run(
             return report(&checks, json);
         }
         Command::Refresh => {
-            let snapshot = control::ask(&dir, Ask::Refresh).await?;
-            out(&format!("{}\n", serde_json::to_string_pretty(&snapshot.facts)?))?;
+            let refreshed = refresh::refresh(&dir).await?;
+            out(&format!("{}\n", serde_json::to_string_pretty(&refreshed.facts)?))?;
+            for line in &refreshed.news {
+                writeln!(io::stderr(), "{line}")?;
+            }
+            if let Some(why) = refreshed.unheard {
+                return Err(why.into());
+            }
         }
         Command::Install { ssh_config, dry_run } => {
             let installed = install(&dir, &environment, ssh_config.as_deref(), dry_run)?;

@@ -78,6 +78,12 @@ impl Collector {
         }
     }
 
+    /// Collects what this configuration names from now on.
+    fn follow(&mut self, dir: &Path, config: &Config) {
+        let patches = std::mem::take(&mut self.patches);
+        *self = Self { root: std::mem::take(&mut self.root), patches, ..Self::new(dir, config) };
+    }
+
     /// Collects now (Unix seconds). Every command it runs is bounded in time and output.
     pub(crate) async fn collect(&self, now: u64) -> Result<Snapshot, FactsError> {
         if let Some(path) = &self.from {
@@ -130,14 +136,14 @@ async fn when<T>(wanted: bool, collect: impl Future<Output = Option<T>>) -> Opti
 /// The latest facts, shared between the background and the logins.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    collector: Collector,
+    /// Held while it collects: nobody collects what another is about to bring.
+    collector: tokio::sync::Mutex<Collector>,
     latest: Mutex<Option<Snapshot>>,
-    collecting: tokio::sync::Mutex<()>,
 }
 
 impl Watch {
     pub(crate) fn new(collector: Collector) -> Self {
-        Self { collector, latest: Mutex::new(None), collecting: tokio::sync::Mutex::new(()) }
+        Self { collector: tokio::sync::Mutex::new(collector), latest: Mutex::new(None) }
     }
 
     /// Facts that are not too old at this time (Unix seconds): the latest, or after a sleep of the machine new ones.
@@ -145,28 +151,46 @@ impl Watch {
         if let Some(latest) = self.latest(now) {
             return Ok(latest);
         }
-        let _turn = self.collecting.lock().await;
+        let collector = self.collector.lock().await;
         // Whoever had the turn before may have brought them.
         match self.latest(now) {
             Some(latest) => Ok(latest),
-            None => self.collect(now).await,
+            None => self.collect(&collector, now).await,
         }
     }
 
     /// Collects now.
     pub(crate) async fn refresh(&self, now: u64) -> Result<Snapshot, FactsError> {
-        let _turn = self.collecting.lock().await;
-        self.collect(now).await
+        let collector = self.collector.lock().await;
+        self.collect(&collector, now).await
     }
 
-    async fn collect(&self, now: u64) -> Result<Snapshot, FactsError> {
-        let snapshot = self.collector.collect(now).await?;
-        *self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(snapshot.clone());
+    /// Collects now what this configuration names, and nothing else from now on.
+    pub(crate) async fn refresh_for(
+        &self,
+        dir: &Path,
+        config: &Config,
+        now: u64,
+    ) -> Result<Snapshot, FactsError> {
+        let mut collector = self.collector.lock().await;
+        collector.follow(dir, config);
+        // What is no longer wanted is not sent, also where nothing new can be had.
+        *self.lock() = None;
+        self.collect(&collector, now).await
+    }
+
+    async fn collect(&self, collector: &Collector, now: u64) -> Result<Snapshot, FactsError> {
+        let snapshot = collector.collect(now).await?;
+        *self.lock() = Some(snapshot.clone());
         Ok(snapshot)
     }
 
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Snapshot>> {
+        self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn latest(&self, now: u64) -> Option<Snapshot> {
-        let latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let latest = self.lock();
         // A clock that was set back makes facts of the future: collect again.
         latest
             .clone()

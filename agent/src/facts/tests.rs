@@ -71,3 +71,24 @@ async fn this_machine_tells_of_itself_what_is_named_and_nothing_else() {
     assert!(snapshot.facts.os_version.is_some() && snapshot.facts.disk_encryption.is_some());
     assert!(snapshot.facts.firewall.is_none() && snapshot.facts.patches.is_none());
 }
+
+#[tokio::test]
+async fn what_is_no_longer_wanted_is_forgotten_also_where_nothing_can_be_collected() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |text: &str| std::fs::write(folder.path().join("f"), text);
+    put(r#"{"firewall":[{"enabled":"1"}],"secureboot":[{"secure_boot":"1"}]}"#).unwrap();
+    let watch = watch(folder.path(), &[Table::Firewall], Some("f"));
+    assert!(watch.fresh(NOW).await.unwrap().facts.secureboot.is_none());
+    let config = |facts: &str| -> Config {
+        toml::from_str(&format!(
+            "device = \"d\"\nowner = \"o\"\nfacts_from = \"f\"\nfacts = [{facts}]\n[bastion]\nhost = \"b\"\n"
+        ))
+        .unwrap()
+    };
+    watch.refresh_for(folder.path(), &config("\"secureboot\""), NOW).await.unwrap();
+    let facts = watch.fresh(NOW).await.unwrap().facts;
+    assert!(facts.firewall.is_none() && facts.secureboot.is_some());
+    put("{").unwrap();
+    assert!(watch.refresh_for(folder.path(), &config(""), NOW).await.is_err());
+    assert!(watch.fresh(NOW).await.is_err(), "what was collected before is not sent");
+}

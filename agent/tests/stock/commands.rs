@@ -34,7 +34,11 @@ fn show_prints_what_would_be_sent_and_refresh_brings_it_up_to_date() {
     assert!(!encrypted(&run(&scene, &["show", "--json"])));
     scene.facts("1");
     assert!(!encrypted(&run(&scene, &["show", "--json"])), "the running agent's facts are what is sent");
-    assert!(run(&scene, &["refresh"]).status.success());
+    // No bastion is there to say what it asks for: what it asked for before is collected, and that is told.
+    let refreshed = run(&scene, &["refresh"]);
+    assert_eq!(refreshed.status.code(), Some(1));
+    assert!(said(&refreshed).contains("is not known"), "{}", said(&refreshed));
+    assert!(!scene.dir().join("refresh.conf").exists());
     assert!(encrypted(&run(&scene, &["show", "--json"])));
 }
 

@@ -3,7 +3,8 @@
 //! Never has a second writer, never signs a tree that is smaller than or different from one it has signed.
 //!
 //! In the folder: `entries.jsonl` (one line an event), `checkpoint` (the newest signed note), `checkpoints` (all of them),
-//! `public` (the key that signs, as a C2SP verifier key), and `torn-*.part` (what crashes left half-written).
+//! `public` (the key that signs, as a C2SP verifier key), `reserve` (room for the last words), and `torn-*.part` (what crashes left
+//! half-written).
 
 mod checkpoint;
 mod entry;
@@ -12,6 +13,7 @@ mod lines;
 mod open;
 mod proof;
 mod reader;
+mod reserve;
 mod torn;
 mod verify;
 mod writer;
@@ -27,6 +29,7 @@ pub use event::{Event, EventError, MAX_EVENT};
 pub use open::OpenError;
 pub use proof::{Proof, ProofError, consistent, prove};
 pub use reader::{Filter, LogError, Reader, tail};
+pub use reserve::has_reserve;
 pub use torn::Torn;
 pub use verify::{Broken, Counts, Place, VerifyError, Why, verify};
 pub use writer::{AppendError, CheckpointError, Log};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::checkpoint::{Checkpoint, MAX_NOTE, NoteError, Sign, VerifierKey};
 use super::entry::{self, EntryError, MAX_LINE};
 use super::lines::{Line, Lines};
+use super::reserve::Reserve;
 use super::torn::{Torn, set_aside};
 use super::writer::{CheckpointError, Found, Log, replace};
 use super::{KeyError, checkpoint};
@@ -118,7 +119,11 @@ impl Log {
             let path = super::public(dir);
             replace(&path, format!("{key}\n").as_bytes()).map_err(at(path))?;
         }
-        sync_dir(dir).map_err(at(dir.to_owned()))?;
+        // The folder's own name too, which may be new.
+        let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        for folder in [dir, above] {
+            sync_dir(folder).map_err(at(folder.to_owned()))?;
+        }
         let mut log = Self {
             dir: dir.to_owned(),
             signer,
@@ -130,6 +135,7 @@ impl Log {
             found: Found { new: signed.is_none(), unsigned },
             signed,
             torn,
+            reserve: Reserve::take(dir),
             lock: files.lock,
         };
         match &log.signed {

@@ -61,8 +61,10 @@ pub enum Why {
     /// A checkpoint.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// A checkpoint is smaller than one before it.
-    #[error("the checkpoint of {0} entries stands after a larger one: the checkpoints were reordered")]
+    /// A checkpoint is smaller than the one before it, or the same.
+    #[error(
+        "the checkpoint of {0} entries stands after a larger one or after itself: the checkpoints were reordered or repeated"
+    )]
     Order(u64),
     /// The entries between two checkpoints are not those that were signed.
     #[error(
@@ -195,7 +197,7 @@ impl Marks {
     /// that ends before the newest one was not cut by a crash.
     fn advance(&mut self) -> Result<Option<Checkpoint>, VerifyError> {
         let next = self.history.step()?;
-        if next.is_none() && self.newest > self.history.last {
+        if next.is_none() && self.history.last.as_ref().is_none_or(|last| self.newest > last.size) {
             let (place, offset) = (Place::History, self.history.offset);
             return Err(Broken { place, seq: None, offset, why: Why::HistoryCut }.into());
         }
@@ -237,7 +239,8 @@ struct History {
     lines: Lines,
     length: u64,
     key: VerifierKey,
-    last: u64,
+    /// The note last read.
+    last: Option<Checkpoint>,
     /// Where the note last read, or not read, begins.
     offset: u64,
 }
@@ -250,7 +253,7 @@ impl History {
             Ok((lines, meta.len()))
         });
         match opened {
-            Ok((lines, length)) => Ok(Self { path, lines, length, key: key.clone(), last: 0, offset: 0 }),
+            Ok((lines, length)) => Ok(Self { path, lines, length, key: key.clone(), last: None, offset: 0 }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Broken { place: Place::History, seq: None, offset: 0, why: Why::NoCheckpoint }.into())
             }
@@ -279,10 +282,11 @@ impl History {
             note.push('\n');
             if text.starts_with("\u{2014} ") {
                 let checkpoint = Checkpoint::open(&note, &self.key).map_err(|why| broken(why.into()))?;
-                if checkpoint.size < self.last {
+                let before = self.last.as_ref();
+                if before.is_some_and(|last| checkpoint.size < last.size || checkpoint == *last) {
                     return Err(broken(Why::Order(checkpoint.size)).into());
                 }
-                self.last = checkpoint.size;
+                self.last = Some(checkpoint.clone());
                 return Ok(Some(checkpoint));
             }
         }

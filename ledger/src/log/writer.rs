@@ -12,8 +12,9 @@ use std::sync::Arc;
 use super::checkpoint::{Checkpoint, Sign, VerifierKey};
 use super::entry;
 use super::event::{Event, EventError};
+use super::reserve::Reserve;
 use super::torn::Torn;
-use crate::durable::{Durable, Syncer, WriteError, sync_dir};
+use crate::durable::{Durable, Syncer, WriteError, is_full, sync_dir};
 use crate::merkle::Tree;
 
 /// How many bytes of entries wait in memory at most before they are written.
@@ -68,6 +69,7 @@ pub struct Log {
     pub(super) signed: Option<Checkpoint>,
     pub(super) torn: Vec<Torn>,
     pub(super) found: Found,
+    pub(super) reserve: Reserve,
     /// Keeps the folder ours as long as the log is open.
     pub(super) lock: File,
 }
@@ -89,8 +91,9 @@ impl Log {
     /// Hands all events taken so far to the system, so that a [`Syncer`] can make them last without the log.
     pub fn flush(&mut self) -> Result<(), WriteError> {
         if !self.buffer.is_empty() {
-            self.entries.write(self.buffer.as_bytes())?;
+            self.entries.write_or(self.buffer.as_bytes(), || self.reserve.give_up())?;
             self.buffer.clear();
+            self.reserve.keep();
         }
         self.entries.sound()
     }
@@ -123,14 +126,18 @@ impl Log {
 
     /// Adds `note` to the history.
     pub(super) fn record(&self, note: &str) -> Result<(), WriteError> {
-        self.history.write(note.as_bytes())?;
+        self.history.write_or(note.as_bytes(), || self.reserve.give_up())?;
         self.history.sync()
     }
 
     /// Puts `note` in the place of the newest checkpoint.
     pub(super) fn publish(&self, note: &str) -> Result<(), CheckpointError> {
         let path = super::newest(&self.dir);
-        replace(&path, note.as_bytes()).map_err(|source| CheckpointError::File { path, source })
+        let replaced = match replace(&path, note.as_bytes()) {
+            Err(why) if is_full(&why) && self.reserve.give_up() => replace(&path, note.as_bytes()),
+            replaced => replaced,
+        };
+        replaced.map_err(|source| CheckpointError::File { path, source })
     }
 
     /// A handle that makes flushed events last, for another thread.

@@ -9,6 +9,9 @@ use crate::posture::mode::Mode;
 use crate::posture::table::Table;
 use crate::posture::wording::Wording;
 
+/// What to do where a table is missing: the agent hears by it that the table is asked for.
+const REFRESH: &str =
+    "run `bartizan-agent refresh`, connect again; where that does not help, update bartizan-agent";
 /// What to do where an agent that can tell is missing.
 const UPDATE: &str = "update bartizan-agent, run `bartizan-agent refresh`, connect again";
 
@@ -73,7 +76,7 @@ impl Check {
             Some(table) => match told.tables.get(table.name) {
                 None => Ok(Some(Found {
                     failed: format!("it did not tell its {}", table.name),
-                    remedy: UPDATE.to_owned(),
+                    remedy: REFRESH.to_owned(),
                 })),
                 Some(rows) => self.over(rows, |row| holds(Some(row))),
             },

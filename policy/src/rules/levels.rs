@@ -22,6 +22,11 @@ pub(super) fn levels_named(rule: &str) -> BTreeSet<&str> {
     named
 }
 
+/// Whether this name stands in a rule, outside of quotes and comments.
+pub(super) fn says(rule: &str, name: &str) -> bool {
+    words(rule).contains(&Word::Name(name))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word<'a> {
     Name(&'a str),

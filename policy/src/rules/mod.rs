@@ -6,7 +6,7 @@ mod grant;
 mod guard;
 mod levels;
 
-use cedar_policy::{Authorizer, Entities, PolicySet, Request as Query, Schema};
+use cedar_policy::{Authorizer, Entities, PolicyId, PolicySet, Request as Query, Schema};
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 
 pub(crate) use compile::{Known, too_deep};
@@ -47,6 +47,12 @@ impl Rules {
     /// The ids of the bundle's own rules.
     pub(crate) fn special(&self) -> &[String] {
         &self.special
+    }
+
+    /// Whether the guard of this id looks at the reason that the operator gave.
+    pub(crate) fn reads_reason(&self, id: &str) -> bool {
+        let rule = self.guards.policy(&PolicyId::new(id));
+        rule.is_some_and(|rule| levels::says(&rule.to_string(), "reason"))
     }
 }
 

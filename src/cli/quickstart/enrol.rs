@@ -2,7 +2,6 @@
 //! It never changes what is there already, so it can be run again, also after it was interrupted.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use policy::{AccountName, DeviceName, OperatorName, TargetName};
 use tokio::net::TcpListener;
@@ -10,10 +9,9 @@ use tokio::net::TcpListener;
 use super::super::keyfile::KeyFile;
 use super::super::terminal;
 use super::QuickstartError;
+use super::words::Voice;
 use crate::bastion::Bastion;
-use crate::control::reply::{Heard, Reply, Trouble};
-use crate::control::wire::Shape;
-use crate::control::{self, Caller, fingerprint};
+use crate::control::fingerprint;
 
 /// The folder of the bundle inside the directory, to be edited and applied again.
 const BUNDLE: &str = "bundle";
@@ -22,60 +20,68 @@ const BUNDLE_FILE: &str = "quickstart.toml";
 
 /// All that is to be known.
 pub(super) struct Enrolment<'a> {
-    pub(super) bastion: &'a Arc<Bastion>,
-    pub(super) caller: &'a Caller,
+    pub(super) voice: &'a Voice,
     pub(super) operator: &'a OperatorName,
     pub(super) account: &'a AccountName,
     pub(super) person: &'a KeyFile,
-    pub(super) device: &'a KeyFile,
+    /// The public line of the device's key.
+    pub(super) device: &'a str,
     pub(super) host: &'a KeyFile,
     pub(super) demo: SocketAddr,
 }
 
 impl Enrolment<'_> {
-    /// Adds what is missing.
-    pub(super) async fn settle(&self) -> Result<(), QuickstartError> {
-        let store = &self.bastion.store;
+    /// Adds what is missing; gives the name of this machine.
+    pub(super) async fn settle(&self) -> Result<String, QuickstartError> {
+        let (voice, bastion) = (self.voice, &self.voice.bastion);
+        let store = &bastion.store;
         let operator = self.operator.as_str();
         self.bundle().await?;
-        if store.operator(operator).await?.is_none() && !self.bastion.access.bundle().names_operators() {
-            self.say(&["operator", "add", operator, "--role", "demo"], "").await?;
+        if store.operator(operator).await?.is_none() && !bastion.access.bundle().names_operators() {
+            voice.say(&["operator", "add", operator, "--role", "demo"], "").await?;
         }
-        if store.operator_key(&mark(self.person)?).await?.is_none() {
-            self.say(&["operator", "key", "add", operator, "-"], &self.person.public).await?;
+        if store.operator_key(&mark(&self.person.public)?).await?.is_none() {
+            voice.say(&["operator", "key", "add", operator, "-"], &self.person.public).await?;
         }
-        if store.device_by_key(&mark(self.device)?).await?.is_none() {
-            let device = self.free_device_name().await?;
-            let line = ["device", "register", device.as_str(), "--operator", operator, "--key", "-"];
-            self.say(&line, &self.device.public).await?;
-        }
+        let device = match store.device_by_key(&mark(self.device)?).await? {
+            Some(known) => known.name,
+            None => self.register().await?,
+        };
         if store.totp(operator).await?.is_none() {
             terminal::out("One-time codes: scan this, or give the address to an authenticator app. It is not shown again.\n\n")
                 .map_err(|why| QuickstartError::File { path: "standard output".into(), why })?;
-            self.show(&["operator", "totp", operator]).await?;
+            voice.show(&["operator", "totp", operator]).await?;
         }
-        Ok(())
+        Ok(device)
+    }
+
+    /// No token is needed: who vouches for the machine made its key, here and now.
+    async fn register(&self) -> Result<String, QuickstartError> {
+        let name = self.free_device_name().await?.to_string();
+        let line = ["device", "register", &name, "--operator", self.operator.as_str(), "--key", "-"];
+        self.voice.say(&line, self.device).await?;
+        Ok(name)
     }
 
     /// Writes and applies the bundle, and again when the demo target had to move. One that was edited is left alone.
     async fn bundle(&self) -> Result<(), QuickstartError> {
-        let stored = self.bastion.store.current_bundle().await?;
+        let stored = self.voice.bastion.store.current_bundle().await?;
         let text = self.bundle_text(self.demo);
         let now = match stored.as_ref().map(|s| s.files.as_slice()) {
             None => None,
             Some([only]) if only.name == BUNDLE_FILE => Some(only.content.clone()),
             Some(_) => return Ok(()),
         };
-        let written_before = demo_address(self.bastion).map(|address| self.bundle_text(address));
+        let written_before = demo_address(&self.voice.bastion).map(|address| self.bundle_text(address));
         if now.as_deref() == Some(text.as_str()) || (now.is_some() && now != written_before) {
             return Ok(());
         }
-        let folder = self.bastion.config.dir.join(BUNDLE);
+        let folder = self.voice.bastion.config.dir.join(BUNDLE);
         let file = folder.join(BUNDLE_FILE);
         let failed = |why| QuickstartError::File { path: file.clone(), why };
         std::fs::create_dir_all(&folder).map_err(failed)?;
         std::fs::write(&file, &text).map_err(failed)?;
-        self.say(&["access", "apply", &folder.display().to_string()], "").await
+        self.voice.say(&["access", "apply", &folder.display().to_string()], "").await.map(drop)
     }
 
     fn bundle_text(&self, demo: SocketAddr) -> String {
@@ -92,7 +98,7 @@ impl Enrolment<'_> {
 
     /// This machine's name, or one like it that no other device has.
     async fn free_device_name(&self) -> Result<DeviceName, QuickstartError> {
-        let node = self.bastion.audit.node().to_lowercase();
+        let node = self.voice.bastion.audit.node().to_lowercase();
         let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
         let plain: String = node.chars().filter(fits).take(50).collect();
         let plain = plain.trim_start_matches('-');
@@ -100,34 +106,16 @@ impl Enrolment<'_> {
         for n in 1..1000 {
             let name = if n == 1 { base.to_owned() } else { format!("{base}-{n}") };
             let name = DeviceName::parse(&name).map_err(|why| QuickstartError::Word(why.to_string()))?;
-            if self.bastion.store.device(name.as_str()).await?.is_none() {
+            if self.voice.bastion.store.device(name.as_str()).await?.is_none() {
                 return Ok(name);
             }
         }
         Err(QuickstartError::Word(format!("there is no free device name like {base}; retire some devices")))
     }
-
-    /// Carries a word out as the local administrator; what it says is kept for an error only.
-    async fn say(&self, line: &[&str], input: &str) -> Result<(), QuickstartError> {
-        self.carry_out(line, input, Said { shown: false, errors: String::new() }).await
-    }
-
-    async fn show(&self, line: &[&str]) -> Result<(), QuickstartError> {
-        self.carry_out(line, "", Said { shown: true, errors: String::new() }).await
-    }
-
-    async fn carry_out(&self, line: &[&str], input: &str, mut said: Said) -> Result<(), QuickstartError> {
-        let mut word = control::parse(line).map_err(QuickstartError::Word)?;
-        word.attach(&mut input.as_bytes()).map_err(|why| QuickstartError::Word(why.to_string()))?;
-        match control::dispatch(self.bastion, self.caller, word, &mut said).await {
-            0 => Ok(()),
-            _ => Err(QuickstartError::Word(said.errors.trim().trim_start_matches("bartizan: ").to_owned())),
-        }
-    }
 }
 
-fn mark(key: &KeyFile) -> Result<String, QuickstartError> {
-    fingerprint(&key.public).map_err(|why| QuickstartError::Word(format!("{}: {why}", key.path.display())))
+fn mark(line: &str) -> Result<String, QuickstartError> {
+    fingerprint(line).map_err(|why| QuickstartError::Word(format!("{line}: {why}")))
 }
 
 /// Where the demo target listened last.
@@ -144,30 +132,4 @@ pub(super) async fn demo_listener(bastion: &Bastion) -> std::io::Result<TcpListe
         return Ok(listener);
     }
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await
-}
-
-/// This process's outputs, for words that are carried out here.
-struct Said {
-    shown: bool,
-    errors: String,
-}
-
-impl Reply for Said {
-    fn shape(&self) -> Shape {
-        // A picture of the seed is drawn wherever it is shown.
-        Shape { terminal: self.shown, ..Shape::default() }
-    }
-
-    async fn out(&mut self, text: &str) -> Result<(), Trouble> {
-        if self.shown { terminal::out(text).map_err(Trouble::from) } else { Ok(()) }
-    }
-
-    async fn err(&mut self, text: &str) -> Result<(), Trouble> {
-        self.errors.push_str(text);
-        Ok(())
-    }
-
-    async fn heard(&mut self) -> Heard {
-        std::future::pending().await
-    }
 }

@@ -2,6 +2,8 @@
 //! It never touches a directory that it did not make, and changes nothing outside its own.
 
 mod enrol;
+mod laptop;
+mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,16 +13,19 @@ use policy::{AccountName, NameError, OperatorName};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::directory::{self, DirectoryError};
 use super::init::{self, InitError};
 use super::keyfile::{self, KeyFile, KeyFileError};
 use super::serve::{self, ServeError};
 use super::ssh_files::SshFiles;
 use super::terminal;
 use crate::bastion::Bastion;
-use crate::config::{self, Config, ConfigError, Environment};
-use crate::control::lock::{Lock, LockError};
-use crate::control::{Caller, reply::Trouble};
+use crate::config::{self, Config, Environment, Evidence};
+use crate::control::Caller;
+use crate::control::lock::Lock;
 use crate::store::StoreError;
+use laptop::Laptop;
+use words::Voice;
 
 /// The first line of a configuration that quickstart wrote.
 const MARK: &str =
@@ -31,21 +36,27 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// Why the quickstart stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum QuickstartError {
-    /// The directory.
+    /// A new directory.
     #[error(transparent)]
     Init(#[from] InitError),
-    /// The configuration.
+    /// The directory.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
+    Directory(#[from] DirectoryError),
     /// The server.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The key files.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// The device's key.
+    #[error(transparent)]
+    DeviceKey(#[from] agent::KeyError),
+    /// What the agent runs by.
+    #[error(transparent)]
+    AgentConfig(#[from] agent::ConfigError),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] agent::AgentError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,12 +86,6 @@ pub enum QuickstartError {
     },
 }
 
-impl From<Trouble> for QuickstartError {
-    fn from(trouble: Trouble) -> Self {
-        Self::Word(trouble.to_string())
-    }
-}
-
 /// Makes what is not there yet, serves, and says the line to try.
 pub(super) async fn quickstart(
     dir: &Path,
@@ -91,33 +96,37 @@ pub(super) async fn quickstart(
     if !dir.join(config::FILE).exists() {
         init::init(dir, &configuration(listen.unwrap_or(LISTEN))).await?;
     }
-    let mut config = Config::load(dir)?;
+    let mut config = Config::load(dir).map_err(DirectoryError::from)?;
     config.ssh.listen = listen.map_or(config.ssh.listen, |address| vec![address]);
     let dir = config.dir.clone();
-    let lock = Lock::take(&dir)?;
+    let lock = Lock::take(&dir).map_err(DirectoryError::from)?;
     let ours = std::fs::read_to_string(dir.join(config::FILE)).is_ok_and(|text| text.starts_with(MARK));
-    let bastion = serve::open(config).await?;
+    let bastion = directory::open(config).await?;
     let stop = CancellationToken::new();
     let scene = if ours { Some(Scene::set(&bastion, environment, stop.clone()).await?) } else { None };
-    let words = |bound: &[SocketAddr]| welcome(scene.as_ref(), &bastion, bound, environment);
-    let served = serve::run(bastion.clone(), environment, words).await;
+    let ready = async |bound: &[SocketAddr]| welcome(scene.as_ref(), bound, environment).await;
+    let served = serve::run(bastion.clone(), environment, ready).await;
     stop.cancel();
+    if let Some(scene) = scene {
+        scene.agent.ended().await;
+    }
     drop(lock);
     Ok(served?)
 }
 
 fn configuration(listen: SocketAddr) -> String {
     format!(
-        "{MARK}\n\n[ssh]\nlisten = [\"{listen}\"]\n\n[device]\nrequire = \"managed\"\n\
-         # A plain device key of the inventory is enough: it lies in this directory.\nevidence = \"key\"\n"
+        "{MARK}\n\n[ssh]\nlisten = [\"{listen}\"]\n\n[device]\nrequire = \"managed\"\nevidence = \"bound\"\n"
     )
 }
 
 /// The person, their machine, and the demo target.
 struct Scene {
-    user: String,
-    device: KeyFile,
+    voice: Voice,
+    operator: OperatorName,
+    account: AccountName,
     person: KeyFile,
+    agent: laptop::Running,
 }
 
 impl Scene {
@@ -131,34 +140,53 @@ impl Scene {
         let account = AccountName::parse(caller.name())
             .map_err(|why| QuickstartError::Account { name: caller.name().to_owned(), why })?;
         let operator = operator_name(caller.name());
-        let device = keyfile::in_directory(&dir, "device_key", "device key of this machine")?;
-        // One that was made here once stays the person's key.
-        let found = if dir.join("person_key").exists() {
-            None
-        } else {
-            environment.home.as_deref().and_then(keyfile::of_person)
-        };
-        let person = match found {
-            Some(found) => found,
-            None => keyfile::in_directory(&dir, "person_key", operator.as_str())?,
-        };
+        let laptop = Laptop::of(&dir)?;
+        let person = person(&dir, environment, &operator)?;
         let host = keyfile::in_directory(&dir, "demo_host_key", "demo target")?;
         let listener = enrol::demo_listener(bastion).await.map_err(QuickstartError::Demo)?;
-        let address = listener.local_addr().map_err(QuickstartError::Demo)?;
+        let voice = Voice { bastion: bastion.clone(), caller };
         let enrolment = enrol::Enrolment {
-            bastion,
-            caller: &caller,
+            voice: &voice,
             operator: &operator,
             account: &account,
             person: &person,
-            device: &device,
+            device: &laptop.public()?,
             host: &host,
-            demo: address,
+            demo: listener.local_addr().map_err(QuickstartError::Demo)?,
         };
-        enrolment.settle().await?;
-        serve_demo(bastion, listener, &host, stop)?;
-        Ok(Self { user: format!("{operator}+{account}+demo"), device, person })
+        let device = enrolment.settle().await?;
+        serve_demo(bastion, listener, &host, stop.clone())?;
+        let own_agent = environment.agent.as_deref();
+        let agent = laptop.prove(bastion, (&device, &operator), own_agent, stop).await?;
+        Ok(Self { voice, operator, account, person, agent })
     }
+
+    /// Writes the files for `ssh`; gives the one to name.
+    async fn write(&self, address: SocketAddr) -> Result<PathBuf, QuickstartError> {
+        let dir = &self.voice.bastion.config.dir;
+        self.agent.reaches(address)?;
+        let line = ["ssh-config", "--operator", self.operator.as_str(), "--known-hosts", "-"];
+        let files = SshFiles {
+            dir,
+            address,
+            certified: self.voice.bastion.config.ssh.names.first().map(String::as_str),
+            operator: &self.operator,
+            account: &self.account,
+            person: &self.person.path,
+            agent: &self.agent.socket(),
+            known_hosts: &self.voice.say(&line, "").await?,
+        };
+        let path = dir.join("ssh_config");
+        files.write().map_err(|why| QuickstartError::File { path: path.clone(), why })?;
+        Ok(path)
+    }
+}
+
+/// The person's key: one that was made here once, else the first of theirs, else a new one here.
+fn person(dir: &Path, environment: &Environment, operator: &OperatorName) -> Result<KeyFile, KeyFileError> {
+    let made_here = dir.join("person_key").exists();
+    let found = environment.home.as_deref().filter(|_| !made_here).and_then(keyfile::of_person);
+    found.map_or_else(|| keyfile::in_directory(dir, "person_key", operator.as_str()), Ok)
 }
 
 fn serve_demo(
@@ -177,23 +205,24 @@ fn serve_demo(
 }
 
 /// Writes the files for `ssh` and says the line to try.
-fn welcome(scene: Option<&Scene>, bastion: &Bastion, bound: &[SocketAddr], environment: &Environment) {
+async fn welcome(scene: Option<&Scene>, bound: &[SocketAddr], environment: &Environment) {
     let listens: Vec<String> = bound.iter().map(ToString::to_string).collect();
     let listens = listens.join(", ");
     let (Some(scene), Some(address)) = (scene, bound.first()) else {
         let _ = terminal::out(&format!("bartizan listens on {listens}\n"));
         return;
     };
-    let dir = &bastion.config.dir;
-    let host_keys: Vec<String> =
-        bastion.keys.host_public().iter().filter_map(|key| key.to_openssh().ok()).collect();
-    let keys = [scene.device.path.as_path(), scene.person.path.as_path()];
-    let files = SshFiles { dir, address: *address, user: &scene.user, keys, host_keys: &host_keys };
-    if let Err(why) = files.write() {
-        terminal::complain(&format!("{} cannot be written: {why}", dir.join("ssh_config").display()));
-        return;
+    let config = match scene.write(*address).await {
+        Ok(config) => config,
+        Err(why) => return terminal::complain(&why.to_string()),
+    };
+    let device = &scene.voice.bastion.config.device;
+    if device.evidence == Evidence::Key {
+        terminal::complain(
+            "bartizan.toml says evidence = \"key\" in [device], as older quickstarts wrote it: a copy of a device's key file is \
+             enough to log in from elsewhere; this machine proves itself by its agent now, so write \"bound\"",
+        );
     }
-    let config = dir.join("ssh_config");
     let shown = config.strip_prefix(&environment.here).unwrap_or(&config).display().to_string();
     let shown = if shown.contains(|c: char| !c.is_ascii_graphic() || "'\"\\$`&;()<>|*?".contains(c)) {
         format!("'{}'", shown.replace('\'', "'\\''"))
@@ -245,6 +274,6 @@ mod tests {
         assert!(text.starts_with(MARK));
         let config = Config::parse(Path::new("/x"), &text).expect("config");
         assert_eq!(config.ssh.listen, [SocketAddr::from(([127, 0, 0, 1], 2299))]);
-        assert_eq!(config.device.evidence, config::Evidence::Key);
+        assert_eq!(config.device.evidence, config::Evidence::Bound);
     }
 }

@@ -1,7 +1,6 @@
 //! `device register` without a key: the machine goes on record, and a token is made by which it enrols itself once.
 //! It never logs the token, and never gives one for a machine that is in use.
 
-use posture::report::Table;
 use posture::token::Token;
 
 use super::super::operator::known;
@@ -9,7 +8,7 @@ use super::Wanted;
 use crate::bastion::Bastion;
 use crate::control::caller::Caller;
 use crate::control::reply::{Reply, Trouble};
-use crate::device::{LASTS, Offer};
+use crate::device::{LASTS, Offer, facts_wanted};
 
 /// What whoever carries the token needs to know. Not on standard output, so that a script can take that as the token.
 const NEXT: &str = "run on the machine, before the token is over: bartizan-agent enroll TOKEN";
@@ -32,7 +31,7 @@ pub(super) async fn with_token<R: Reply>(
         bastion.store.add_device(&new, now.as_millisecond()).await?;
     }
     let offer = Offer::open(&bastion.store, wanted.name.as_str(), now).await?;
-    let needed = bastion.access.bundle().facts_needed();
+    let wanted_facts = facts_wanted(&bastion.access.bundle());
     let token = Token {
         id: offer.id().to_owned(),
         secret: offer.secret().to_owned(),
@@ -45,8 +44,8 @@ pub(super) async fn with_token<R: Reply>(
         host_keys: bastion.keys.host_public().iter().filter_map(plain).collect(),
         host_ca: plain(bastion.keys.host_ca()).into_iter().collect(),
         names: bastion.config.ssh.names.clone(),
-        facts: needed.tables().keys().filter_map(|name| name.parse::<Table>().ok()).collect(),
-        processes: needed.programs().iter().cloned().collect(),
+        facts: wanted_facts.facts,
+        processes: wanted_facts.processes,
     };
     let text = token.to_text()?;
     out.out(&text).await?;

@@ -270,6 +270,27 @@ async fn the_end_of_a_login_without_proof_says_in_the_log_what_was_wrong_with_th
 }
 
 #[tokio::test]
+async fn a_key_that_was_told_to_sign_and_never_did_rightly_is_003_at_the_end() {
+    let scene = bound().await;
+    let certificate = Laptop::of("alice").certificate();
+    // Of a wrong signature the transport tells nobody: what comes next is all there is.
+    let mut attempt = scene.connect();
+    assert!(offered(&mut attempt, "alice", &bare(&certificate)).await);
+    assert_eq!(attempt.unfinished().unwrap().code(), "POSTURE-003");
+    assert!(offered(&mut attempt, "alice", &person_key("alice")).await);
+    proved(&mut attempt, "alice", &person_key("alice")).await;
+    assert_eq!(attempt.unfinished().unwrap().code(), "POSTURE-003");
+    let Answer::Disconnect { why, .. } = attempt.prompt("alice").await else { panic!() };
+    assert_eq!(why.code(), "POSTURE-003");
+    // Late is not never.
+    let mut attempt = scene.connect();
+    assert!(offered(&mut attempt, "alice", &bare(&certificate)).await);
+    assert!(offered(&mut attempt, "alice", &bare(&certificate)).await);
+    assert!(matches!(shown(&mut attempt, "alice", &certificate).await, Answer::Partial { .. }));
+    assert_eq!(attempt.unfinished().unwrap().code(), "LOGIN-012");
+}
+
+#[tokio::test]
 async fn where_any_machine_will_do_a_certificate_may_come_after_the_person() {
     let mut scene = Scene::new().await.any_device();
     scene.device.evidence = Evidence::Bound;

@@ -35,7 +35,7 @@ async fn the_first_prompt_without_a_device_ends_the_connection_with_one_text() {
         let mut attempt = scene.connect();
         offered(&mut attempt, user, &key).await;
         let Answer::Disconnect { text, why } = attempt.prompt(user).await else { panic!() };
-        assert_eq!(why.code(), "POSTURE-002");
+        assert_eq!(why.code(), "POSTURE-003", "it was to sign, and did not");
         assert!(text.ends_with(&format!(" [POSTURE-000] ref {}", why.reference())), "{text}");
         texts.push(text.replace(why.reference().as_str(), ""));
         assert!(matches!(attempt.prompt(user).await, Answer::Refuse { methods: Methods::NONE, .. }));

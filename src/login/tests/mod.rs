@@ -1,6 +1,7 @@
 //! The login held against its rules, with the real store, real keys and a clock that is moved by hand.
 //! It never goes around `Attempt`: what is tested is what a client can send.
 
+mod alone;
 mod bound;
 mod codes;
 mod devices;
@@ -11,6 +12,7 @@ mod memory;
 mod offers;
 mod persons;
 mod standins;
+mod step_up;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -213,6 +213,22 @@ fn an_empty_log_verifies_and_a_folder_without_one_does_not() {
 }
 
 #[test]
+fn a_reserve_that_is_gone_is_made_again_with_the_next_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    assert!(has_reserve(dir.path()));
+    fs::remove_file(dir.path().join("reserve")).unwrap();
+    assert!(!has_reserve(dir.path()));
+    log.append(&event(0)).unwrap();
+    log.sync().unwrap();
+    assert!(has_reserve(dir.path()));
+    fs::write(dir.path().join("reserve"), "half").unwrap();
+    log.append(&event(1)).unwrap();
+    log.checkpoint().unwrap();
+    assert!(has_reserve(dir.path()));
+}
+
+#[test]
 fn a_full_disk_gives_the_log_up_until_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path()).unwrap();

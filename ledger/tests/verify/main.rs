@@ -3,9 +3,15 @@
 //! Never looks inside: folders in, exit code and text out.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
-    reason = "a scene that cannot be set fails its test"
+    clippy::print_stdout,
+    reason = "a scene that cannot be set fails its test, and a test tells its figures"
 )]
+
+#[path = "../power/chance.rs"]
+mod chance;
+mod tamper;
 
 use std::fs;
 use std::path::{Path, PathBuf};
