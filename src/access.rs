@@ -2,7 +2,9 @@
 //! Never permits by itself and never remembers a decision: it is asked again for every channel and after every change.
 
 mod askable;
+mod asked;
 mod below;
+mod permitted;
 mod reach;
 
 use std::collections::BTreeSet;
@@ -13,19 +15,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{
-    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, DeviceName, OperatorName,
-    Permit, Request, RoleName, SourceFile, TargetName, TenantName,
+    AccountName, Assessment, Bundle, BundleError, ChannelKind, Denial, DeviceFacts, OperatorName, Permit,
+    Request, RoleName, SourceFile, TargetName, TenantName,
 };
 
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Start};
+use crate::channel::Asked;
 use crate::device::{Known, Proven};
 use crate::login::{Authenticated, Invited, Reason};
 use crate::store::{BundleFile, Store, StoreError};
 
 pub use askable::{askable, askable_anywhere};
+use asked::{describe_stream, kind_of};
 pub use below::Below;
 use below::{lacking_level, warnings};
+pub use permitted::Permitted;
 pub use reach::{Reach, Reached, reach};
 
 /// Older than any demand for freshness.
@@ -152,23 +156,15 @@ pub struct Wanted {
     asked: Asked,
 }
 
-/// A channel that the policy permits.
-#[derive(Debug)]
-pub struct Permitted {
-    authenticated: Arc<Authenticated>,
-    reason: Option<Reason>,
-    asked: Asked,
-    permit: Permit,
-    at: Timestamp,
-    warnings: Vec<String>,
-}
-
 /// Why a channel is not permitted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The login name names no target.
     #[error("the login name names no target")]
     NoTarget,
+    /// What is asked for is no subsystem's name or no place to forward to.
+    #[error("{0}")]
+    Malformed(String),
     /// The policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -197,10 +193,10 @@ impl Wanted {
         let mut event = named(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
-        event.detail.insert(
-            "kind".into(),
-            kind_of(&self.asked.start).map_or("?".into(), |kind| kind.to_string()).into(),
-        );
+        let start = &self.asked.start;
+        let kind = kind_of(start).map_or_else(|_| start.word().to_owned(), |kind| kind.word());
+        event.detail.insert("kind".into(), kind.into());
+        describe_stream(&mut event, start);
         event
     }
 }
@@ -226,7 +222,10 @@ pub async fn permit(
     since: Option<Timestamp>,
 ) -> Result<Permitted, (Wanted, Refused)> {
     let Some(target) = wanted.target.clone() else { return Err((wanted, Refused::NoTarget)) };
-    let Some(kind) = kind_of(&wanted.asked.start) else { return Err((wanted, Refused::NoTarget)) };
+    let kind = match kind_of(&wanted.asked.start) {
+        Ok(kind) => kind,
+        Err(why) => return Err((wanted, Refused::Malformed(why))),
+    };
     let reason = wanted.reason.clone();
     let moment = Moment { asked: bastion.clock.now(), since, reason: reason.as_ref() };
     let account = wanted.account.as_ref();
@@ -407,88 +406,9 @@ impl Standing {
     }
 }
 
-/// The kind of channel that a request begins; `None` for a subsystem whose name is not one.
-fn kind_of(start: &Start) -> Option<ChannelKind> {
-    match start {
-        Start::Shell => Some(ChannelKind::Shell),
-        Start::Exec(_) => Some(ChannelKind::Exec),
-        Start::Subsystem(name) => ChannelKind::subsystem(name).ok(),
-    }
-}
-
 fn named(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
     let mut event = bastion.audit.event(kind);
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);
     event
-}
-
-impl Permitted {
-    /// The policy's yes and its terms.
-    pub fn permit(&self) -> &Permit {
-        &self.permit
-    }
-
-    /// What the operator is to be told of their device: what will bar it on a day to come. Lines without line ends.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// When it was asked for.
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// Whether the channel ends when it cannot be recorded.
-    pub fn strict(&self, bundle: &Bundle) -> bool {
-        bundle.target(self.target()).is_none_or(|target| target.recording() == policy::Recording::Strict)
-    }
-
-    /// All that was asked for.
-    pub fn asked(&self) -> &Asked {
-        &self.asked
-    }
-
-    /// Who.
-    pub fn operator(&self) -> &OperatorName {
-        self.permit.operator()
-    }
-
-    /// From which device, when one was proven.
-    pub fn device(&self) -> Option<&DeviceName> {
-        self.permit.device()
-    }
-
-    /// To which target.
-    pub fn target(&self) -> &TargetName {
-        self.permit.target()
-    }
-
-    /// On which account.
-    pub fn account(&self) -> &AccountName {
-        self.permit.account()
-    }
-
-    /// To do what.
-    pub fn kind(&self) -> &ChannelKind {
-        self.permit.kind()
-    }
-
-    /// The login it rests on.
-    pub fn authenticated(&self) -> &Arc<Authenticated> {
-        &self.authenticated
-    }
-
-    /// Why they go there, where a reason was asked for.
-    pub fn reason(&self) -> Option<&Reason> {
-        self.reason.as_ref()
-    }
-
-    /// An event of `kind` that names who may do what.
-    pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
-        let mut event = named(bastion, kind, &self.authenticated);
-        event.target = Some(self.target().to_string());
-        event.account = Some(self.account().to_string());
-        event
-    }
 }

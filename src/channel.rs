@@ -6,6 +6,8 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use crate::refusal::Refusal;
+
 /// A terminal's size: columns and rows in characters, then both in pixels (RFC 4254 section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
@@ -105,11 +107,20 @@ pub trait Ingress: Send {
     /// Puts lines on stderr before anything else is shown, within a bounded time.
     fn notice(&mut self, lines: &[String]) -> impl Future<Output = ()> + Send;
 
-    /// Ends the channel with words on stderr and exit status 254, within a bounded time.
-    fn dismiss(&mut self, words: &str) -> impl Future<Output = ()> + Send;
+    /// Ends the channel, whether it was accepted or not, with the words of a refusal, within a bounded time.
+    fn refuse(&mut self, refusal: &Refusal) -> impl Future<Output = ()> + Send;
 
     /// Closes the channel, within a bounded time.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// The operator's client, as it is asked to take a stream that begins on the target.
+pub trait Caller: Clone + Send + Sync + 'static {
+    /// The operator's side of such a stream.
+    type Back: Ingress + 'static;
+
+    /// Opens it there; the answer when the client has accepted it, and an error when it refuses or has gone.
+    fn call(&self, start: &Start) -> impl Future<Output = Result<Self::Back, Gone>> + Send;
 }
 
 /// The target's side of a channel.
@@ -122,6 +133,9 @@ pub trait Egress: Send {
     /// The two directions, to be used at the same time.
     fn split(&mut self) -> (&mut Self::From, &mut Self::To);
 }
+
+/// Longest text of an end in records, in characters.
+const END: usize = 256;
 
 /// Room that a message without content is counted as, in bytes.
 pub const SMALL: usize = 64;
@@ -146,7 +160,7 @@ impl FromTarget {
     }
 }
 
-/// What the operator asks a session channel to run (RFC 4254 section 6.5).
+/// What a channel is for: what a session channel is to run (RFC 4254 section 6.5), or where a stream comes from and goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// The account's login shell.
@@ -155,6 +169,51 @@ pub enum Start {
     Exec(Bytes),
     /// A subsystem by name.
     Subsystem(String),
+    /// A stream from the operator's side to a place seen from the target (RFC 4254 section 7.2).
+    Forward(Stream),
+    /// The target is to listen there (RFC 4254 section 7.1).
+    Listen(End),
+    /// A stream that came where the target listens; it leads to the operator's side.
+    Return(Stream),
+    /// A program on the target uses the operator's agent.
+    Agent,
+    /// A program on the target opens a window on the operator's screen; from where, as the target tells it.
+    X11(End),
+}
+
+/// A stream through the target. Both ends are told by a peer, and nothing is believed of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Where it leads.
+    pub to: End,
+    /// Where it comes from, as the peer tells it; nothing where it does not tell.
+    pub from: Option<End>,
+}
+
+/// One end of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum End {
+    /// A host, by name or address, and a port.
+    Tcp {
+        /// As the peer wrote it.
+        host: String,
+        /// As the peer wrote it: not every number is a port.
+        port: u32,
+    },
+    /// The path of a socket.
+    Unix(String),
+}
+
+impl std::fmt::Display for End {
+    /// For records: what could act on whoever reads it is left out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(END).collect::<String>();
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{}]:{port}", clean(host)),
+            Self::Tcp { host, port } => write!(f, "{}:{port}", clean(host)),
+            Self::Unix(path) => write!(f, "unix:{}", clean(path)),
+        }
+    }
 }
 
 /// A terminal that the operator asked for (RFC 4254 section 6.2).
@@ -177,15 +236,78 @@ pub struct Asked {
     pub terminal: Option<Terminal>,
     /// Variables from the allow-list, in the order they came.
     pub environment: Vec<(String, String)>,
+    /// Whether the operator's agent is to be reached from the target; permitted before this is true.
+    pub agent: bool,
+    /// How the operator's screen is reached from the target, when it is to be; permitted before this is set.
+    pub screen: Option<Screen>,
+}
+
+impl From<Start> for Asked {
+    /// Nothing else was asked for.
+    fn from(start: Start) -> Self {
+        Self { start, terminal: None, environment: Vec::new(), agent: false, screen: None }
+    }
+}
+
+/// What an X11 client must say to be let in, as the operator's own client made it up (RFC 4254 section 6.3.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// One window only.
+    pub single: bool,
+    /// The protocol of the cookie.
+    pub protocol: String,
+    /// The cookie in hex. It opens the operator's screen through this connection.
+    pub cookie: String,
+    /// The number of the screen.
+    pub number: u32,
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen")
+            .field("single", &self.single)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Start {
-    /// The command as text for records, with what is not UTF-8 replaced; `None` for a shell.
+    /// The command, or where a stream leads, as text for records, with what is not UTF-8 replaced; `None` for a shell.
     pub fn command(&self) -> Option<String> {
         match self {
             Self::Shell => None,
             Self::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
             Self::Subsystem(name) => Some(name.clone()),
+            Self::Forward(stream) | Self::Return(stream) => Some(stream.to.to_string()),
+            Self::Listen(end) => Some(end.to_string()),
+            Self::Agent | Self::X11(_) => None,
         }
+    }
+
+    /// What it is called in records, whether it is well-formed or not.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec(_) => "exec",
+            Self::Subsystem(_) => "subsystem",
+            Self::Forward(_) => "forward",
+            Self::Listen(_) | Self::Return(_) => "reverse-forward",
+            Self::Agent => "agent",
+            Self::X11(_) => "x11",
+        }
+    }
+
+    /// Where a stream comes from, as a peer tells it.
+    pub fn origin(&self) -> Option<&End> {
+        match self {
+            Self::Forward(stream) | Self::Return(stream) => stream.from.as_ref(),
+            Self::X11(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a session channel, which has a program with a status, and not a bare stream.
+    pub fn is_session(&self) -> bool {
+        matches!(self, Self::Shell | Self::Exec(_) | Self::Subsystem(_))
     }
 }

@@ -179,16 +179,6 @@ pub async fn not_stepped_up(bastion: &Bastion, authenticated: &Authenticated, ro
     }
 }
 
-/// A forward was asked for, and refused.
-pub async fn refuse_forward(bastion: &Bastion, connection: &Connection, to: String) {
-    let cause = format!("a forward to {to}: no grant permits forwards");
-    let mut event = bastion.audit.event("access.denied");
-    event.target = connection.route.target.as_ref().map(ToString::to_string);
-    event.account = connection.route.account.as_ref().map(ToString::to_string);
-    event.detail.insert("kind".into(), "forward".into());
-    denied(bastion, connection, event, ("ACCESS-002", "forwards are not permitted", cause)).await;
-}
-
 /// The user name inside a jump to `target` is no account's.
 pub async fn refuse_account(bastion: &Bastion, outer: &Connection, target: &TargetName) {
     let mut event = bastion.audit.event("access.denied");

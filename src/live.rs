@@ -404,12 +404,15 @@ impl Connection {
             return false;
         }
         let Some(session) = self.opened_session() else { return true };
-        let channels: Vec<(ChannelKind, Timestamp)> = lock(&session.channels).values().cloned().collect();
-        for (kind, asked) in channels {
+        let channels: Vec<(Vec<ChannelKind>, Timestamp)> =
+            lock(&session.channels).values().cloned().collect();
+        for (kinds, asked) in channels {
             let moment = Moment { asked, since: Some(session.since), reason: self.route.reason.as_ref() };
             let (target, account) = (session.target.as_str(), Some(&session.account));
-            if access::decide(bastion, &authenticated, target, account, &kind, moment).await.is_err() {
-                return false;
+            for kind in kinds {
+                if access::decide(bastion, &authenticated, target, account, &kind, moment).await.is_err() {
+                    return false;
+                }
             }
         }
         true

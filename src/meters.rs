@@ -131,12 +131,16 @@ pub fn session() {
 
 /// A channel of this kind ended.
 pub fn channel(kind: &ChannelKind, outcome: &'static str) {
-    // The name of a subsystem is the operator's.
+    // The name of a subsystem and the place a forward leads to are the operator's.
     let kind = match kind {
         ChannelKind::Shell => "shell",
         ChannelKind::Exec => "exec",
         ChannelKind::Sftp => "sftp",
         ChannelKind::Subsystem(_) => "subsystem",
+        ChannelKind::Forward(_) => "forward",
+        ChannelKind::ReverseForward => "reverse-forward",
+        ChannelKind::Agent => "agent",
+        ChannelKind::X11 => "x11",
     };
     counter!(CHANNELS, "kind" => kind, "outcome" => outcome).increment(1);
 }

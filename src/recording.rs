@@ -272,13 +272,10 @@ async fn begin(
 ) -> Result<Opened, RecordError> {
     tape.begin(permitted.asked()).map_err(|why| RecordError::Write(why.to_string()))?;
     bastion.recordings.add(tape);
-    let mut event = event(bastion, "channel.session", permitted, place);
+    let kind = if permitted.asked().start.is_session() { "channel.session" } else { "channel.stream" };
+    let mut event = event(bastion, kind, permitted, place);
     event.detail.insert("recording".into(), id.as_str().into());
-    event.detail.insert("kind".into(), permitted.kind().to_string().into());
-    event.detail.insert("grant".into(), permitted.permit().grant().as_str().into());
-    if let Some(reason) = permitted.reason() {
-        event.detail.insert("reason".into(), reason.as_str().into());
-    }
+    permitted.describe(&mut event);
     // Both in one fsync: the log knows the recording before anything is dialled.
     let mut noted = self::event(bastion, evidence::STARTED, permitted, place);
     noted.detail = evidence::started(id.as_str());
@@ -316,22 +313,30 @@ fn header(
         device: permitted.device().map(ToString::to_string),
         target: permitted.target().to_string(),
         account: permitted.account().to_string(),
-        kind: permitted.kind().to_string(),
+        kind: permitted.kind().word(),
         started: now,
         envelope: Vec::new(),
     }
 }
 
-/// What is kept: of a terminal everything, of files moved by sftp nothing but the totals, of the rest up to a limit.
+/// What is kept: of a terminal everything, of files moved by sftp and of streams nothing but the totals, of the rest up to a
+/// limit.
 fn keep(bastion: &Bastion, permitted: &Permitted) -> Keep {
     let asked: &Asked = permitted.asked();
     let config = &bastion.config.recording;
+    let stream = !asked.start.is_session();
     let output = match permitted.kind() {
         policy::ChannelKind::Sftp => 0,
+        _ if stream => 0,
         _ if asked.terminal.is_some() => u64::MAX,
         _ => config.max,
     };
-    Keep { output, input: config.input, strict: permitted.strict(&bastion.access.bundle()) }
+    Keep {
+        output,
+        input: config.input && !stream,
+        totals: stream,
+        strict: permitted.strict(&bastion.access.bundle()),
+    }
 }
 
 async fn insert(
@@ -341,7 +346,7 @@ async fn insert(
     id: &RecordingId,
     started: i64,
 ) -> Result<(), StoreError> {
-    let (kind, command) = (permitted.kind().to_string(), permitted.asked().start.command());
+    let (kind, command) = (permitted.kind().word(), permitted.asked().start.command());
     bastion
         .store
         .start_recording(&NewRecording {

@@ -1,6 +1,9 @@
 //! The story of a channel, in order: wanted, permitted, recorded, connected, closed, sealed.
 //! Never holds a phase that was not reached by the one before it.
 
+mod listening;
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use tracing::Instrument as _;
 use crate::access::{self, Moment, Permitted, Refused, Wanted};
 use crate::audit::Outcome;
 use crate::bastion::Bastion;
-use crate::channel::{Asked, Ingress};
+use crate::channel::{Asked, Caller, Ingress, Start};
 use crate::connection;
 use crate::device;
 use crate::live::{Carried, Connection, Cut, Open, Route, Session};
@@ -19,10 +22,15 @@ use crate::meters;
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits, Notice};
-use crate::target::{self, ConnectError, Connected, Stop, Unconnected};
+use crate::target::{self, ConnectError, Leg, Stop, Unconnected};
+
+pub use listening::{Listening, listen};
+use streams::Returns;
 
 /// What is told to who named no target.
 const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
+/// What is told to who asks for what is no name and no place.
+const MALFORMED: &str = "what was asked for is not well-formed; write addresses in their usual form";
 /// What is told when a decision cannot be made.
 const NOT_NOW: &str = "the bastion cannot decide now; try again in a moment";
 /// What is told when nothing can be recorded.
@@ -33,56 +41,94 @@ const TARGET_GONE: &str = "the target's connection ended";
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs one channel from its request to its seal, and tells the operator when it may not be.
-pub async fn run(bastion: Arc<Bastion>, carried: Carried, asked: Asked, mut ingress: impl Ingress) {
+pub async fn run(
+    bastion: Arc<Bastion>,
+    carried: Carried,
+    asked: Asked,
+    mut ingress: impl Ingress,
+    caller: impl Caller,
+) {
     let span = tracing::info_span!("channel", reference = %carried.connection().reference);
-    let told = story(&bastion, carried.connection(), asked, &mut ingress).instrument(span).await;
+    let told = story(&bastion, carried.connection(), asked, &mut ingress, &caller).instrument(span).await;
     if let Err(refusal) = told {
-        ingress.accept().await;
-        ingress.dismiss(&refusal.text()).await;
+        ingress.refuse(&refusal).await;
     }
 }
 
 /// The story. Each phase is moved into the next; whoever reads only this function knows what happens to a channel.
 async fn story(
     bastion: &Arc<Bastion>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     asked: Asked,
     ingress: &mut impl Ingress,
+    caller: &impl Caller,
 ) -> Result<(), Refusal> {
-    let generation = bastion.live.generation();
-    let Route { target, account, reason } = connection.route.clone();
-    let wanted = Wanted::new(connection.authenticated(), target, account, reason, asked);
-    let permitted = permit(bastion, connection, wanted).await?;
-    let warnings = permitted.warnings().to_vec();
-    let (session, place) = connection::session(bastion, connection, &permitted)
-        .await
-        .map_err(|why| unrecorded(connection, &why))?;
-    let recorded =
-        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(connection, &why))?;
-    let _open = listed(&session, &recorded);
-    let recorded = settled(bastion, connection, &session, generation, recorded).await?;
-    let stop = Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() };
-    let mut connected = match target::connect(bastion, recorded, &stop).await {
+    let (recorded, _open) = begun(bastion, connection, asked).await?;
+    let warnings = recorded.permitted().warnings().to_vec();
+    let mut connected = match target::connect(bastion, recorded, &stop(connection)).await {
         Ok(connected) => connected,
         Err(unconnected) => return unreached(bastion, connection, unconnected).await,
     };
     ingress.accept().await;
     ingress.notice(&warnings).await;
-    let ended = relayed(bastion, connection, &mut connected, ingress).await;
+    let returns = Returns::of(bastion, connection, connected.arrivals(), caller);
+    let (recorded, leg) = connected.parts();
+    let ended = relayed(bastion, connection, recorded, leg, ingress).await;
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
-    let recorded = match ended {
-        How::Ended(_) => connected.leave().await,
-        How::Cut(_) => connected.cut().await,
+    let recorded = if matches!(ended, How::Cut(_)) {
+        connected.cut().await
+    } else {
+        returns.over().await;
+        connected.leave().await
     };
     sealed(bastion, connection, recorded, ended).await
+}
+
+/// Wanted, permitted, recorded, listed: from here on it can be cut, and nothing is dialled yet.
+async fn begun(
+    bastion: &Arc<Bastion>,
+    connection: &Connection,
+    asked: Asked,
+) -> Result<(Recorded, Open), Refusal> {
+    let generation = bastion.live.generation();
+    let wanted = wanted(connection, asked);
+    let permitted = permit(bastion, connection, wanted).await?;
+    let (session, place) = connection::session(bastion, connection, &permitted)
+        .await
+        .map_err(|why| unrecorded(connection, &why))?;
+    let recorded =
+        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(connection, &why))?;
+    let open = listed(&session, &recorded);
+    let recorded = settled(bastion, connection, &session, generation, recorded).await?;
+    Ok((recorded, open))
+}
+
+/// Whether a session channel may also use the operator's agent or screen. The no is logged; the yes is part of the channel's
+/// recording and is asked again with it.
+pub async fn may(bastion: &Bastion, connection: &Connection, asked: Asked) -> bool {
+    let wanted = wanted(connection, asked);
+    permit(bastion, connection, wanted).await.is_ok()
+}
+
+fn wanted(connection: &Connection, asked: Asked) -> Wanted {
+    let Route { target, account, reason } = connection.route.clone();
+    Wanted::new(connection.authenticated(), target, account, reason, asked)
+}
+
+fn stop(connection: &Connection) -> Stop {
+    Stop { ending: connection.cutter.ending().clone(), gone: connection.cutter.gone().clone() }
 }
 
 /// How a channel ended: by itself, or because it was cut.
 enum How {
     Ended(Ended),
     Cut(Cut),
+    /// A stream was not taken while others on its connection to the target waited for it.
+    Stalled,
+    /// The operator's client did not take a stream that began on the target.
+    Untaken,
 }
 
 /// Asks the policy, and logs a refusal before it is told.
@@ -108,6 +154,7 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
 /// What the policy said, in the operator's words and in the log's.
 fn explained(connection: &Connection, refused: &Refused) -> Refusal {
     match refused {
+        Refused::Malformed(_) => refusal(connection, "ACCESS-010", MALFORMED.into(), refused.to_string()),
         Refused::NoTarget => refusal(connection, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
         Refused::Denied(denial) => {
             let refusal = refusal(connection, denial.code(), denial.told(), denial.to_string());
@@ -152,22 +199,30 @@ async fn settled(
 
 fn listed(session: &Arc<Session>, recorded: &Recorded) -> Open {
     let permitted = recorded.permitted();
-    session.channel(recorded.id().clone(), permitted.kind().clone(), permitted.at())
+    session.channel(recorded.id().clone(), permitted.kinds(), permitted.at())
 }
 
 /// Carries the channel until it ends by itself, is cut, or its time is up.
 async fn relayed(
     bastion: &Bastion,
     connection: &Connection,
-    connected: &mut Connected,
+    recorded: &Recorded,
+    leg: &mut Leg,
     ingress: &mut impl Ingress,
 ) -> How {
-    let (recorded, leg) = connected.parts();
     let permitted = recorded.permitted();
     let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
     let cutter = &connection.cutter;
-    let notice = Notice::new(bastion.live.drain().words(), permitted.asked().terminal.is_some());
-    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, notice };
+    let program = permitted.asked().start.is_session();
+    // A bare stream has no place for words.
+    let notice = match program {
+        true => Notice::new(bastion.live.drain().words(), permitted.asked().terminal.is_some()),
+        false => Notice::none(),
+    };
+    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, notice, program };
+    // What begins on the target comes on a connection that others wait on; what the operator opens has its own.
+    let shares = !program && !matches!(permitted.asked().start, Start::Forward(_));
+    let watch = leg.watch();
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
@@ -177,6 +232,7 @@ async fn relayed(
             ended => How::Ended(ended),
         },
         () = reached(bastion, deadline) => How::Cut(Cut::TimeUp),
+        () = Leg::holds_up_others(watch), if shares => How::Stalled,
     }
 }
 
@@ -206,9 +262,21 @@ async fn sealed(
             (outcome, Some((cut.code(), cut.told())))
         }
         How::Ended(Ended::Finished { status, signal }) => {
-            detail.insert("exit".into(), status.into());
-            detail.insert("signal".into(), signal.into());
+            if recorded.permitted().asked().start.is_session() {
+                detail.insert("exit".into(), status.into());
+                detail.insert("signal".into(), signal.into());
+            }
             (Outcome::Ok, None)
+        }
+        How::Untaken => {
+            let reason = "the operator's client refused it, or did not answer".to_owned();
+            (Outcome::Failed { code: Some("SESSION-008".into()), reason }, None)
+        }
+        How::Stalled => {
+            let reason =
+                "the operator's side took nothing of it, and all that comes with it from the target waited"
+                    .to_owned();
+            (Outcome::Failed { code: Some("SESSION-007".into()), reason }, None)
         }
         How::Ended(Ended::Unrecorded(why)) => {
             let outcome = Outcome::Failed { code: Some("RECORD-001".into()), reason: why.to_string() };

@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     /// Section and line, for `bartizan.toml`.
     settings: Vec<(String, String)>,
     grants: bool,
+    /// What the grant allows besides programs and files.
+    allow: Vec<String>,
+    forward_to: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -55,6 +58,8 @@ impl Default for Plan {
             fresh: "8h".into(),
             settings: Vec::new(),
             grants: true,
+            allow: Vec::new(),
+            forward_to: Vec::new(),
         }
     }
 }
@@ -94,6 +99,21 @@ impl Builder {
     /// One more line of sshd_config for the last target.
     pub fn sshd(mut self, term: &str) -> Self {
         self.plan.targets.last_mut().expect("a target comes first").terms.push(term.to_owned());
+        self
+    }
+
+    /// One more thing that every operator may do on a granted target: `agent`, `x11`, `reverse-forward`, `subsystem:NAME`.
+    pub fn allow(mut self, word: &str) -> Self {
+        self.plan.allow.push(word.to_owned());
+        self
+    }
+
+    /// Every operator may forward to there, as seen from a granted target.
+    pub fn forward_to(mut self, place: &str) -> Self {
+        if self.plan.forward_to.is_empty() {
+            self.plan.allow.push("forward".to_owned());
+        }
+        self.plan.forward_to.push(place.to_owned());
         self
     }
 
@@ -167,6 +187,11 @@ impl Plan {
         Self { grants: false, ..self.clone() }
     }
 
+    /// The grants for programs and files alone.
+    pub(crate) fn without_forwards(&self) -> Self {
+        Self { allow: Vec::new(), forward_to: Vec::new(), ..self.clone() }
+    }
+
     /// `bartizan.toml`: a free port, a plain device key as proof, and what the scene asked for.
     fn configuration(&self) -> String {
         let mut sections: Vec<(&str, Vec<&str>)> = vec![
@@ -204,10 +229,15 @@ impl Plan {
         let granted: Vec<String> =
             self.targets.iter().filter(|t| t.granted).map(|t| format!("\"{}\"", t.name)).collect();
         if self.grants && !granted.is_empty() {
+            let more: String = self.allow.iter().map(|word| format!(", \"{word}\"")).collect();
+            let places = match self.forward_to.as_slice() {
+                [] => String::new(),
+                some => format!("forward_to = {some:?}\n"),
+            };
             let _ = write!(
                 text,
                 "\n[[grant]]\nname = \"ops\"\nroles = [\"ops\"]\ntargets = [{}]\naccounts = [\"{ACCOUNT}\"]\n\
-                 allow = [\"shell\", \"exec\", \"upload\", \"download\"]\n",
+                 allow = [\"shell\", \"exec\", \"upload\", \"download\"{more}]\n{places}",
                 granted.join(", ")
             );
         }

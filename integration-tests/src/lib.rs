@@ -8,6 +8,7 @@ mod clock;
 mod codes;
 mod laptop;
 mod machine;
+mod peer;
 mod records;
 mod route;
 mod server;
@@ -24,11 +25,12 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use builder::{ACCOUNT, Builder};
-pub use bytes::{BLOCK, Content, first_line, noise, send, sha256, take, take_after};
+pub use bytes::{BLOCK, Content, Sum, first_line, noise, send, sha256, take, take_after};
 pub use client::Client;
 pub use codes::Phone;
 pub use laptop::Laptop;
 pub use machine::{get, number};
+pub use peer::{Peer, free_port};
 pub use route::Route;
 pub use server::{Server, binary};
 pub use shared::Shared;
@@ -142,6 +144,13 @@ impl Rig {
     pub fn apply_without_grants(&self) -> Output {
         let folder = self.new_folder("bundle");
         self.plan.without_grants().write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle again with nothing but programs and files granted.
+    pub fn apply_without_forwards(&self) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.without_forwards().write(&folder, &self.targets);
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 

@@ -10,6 +10,11 @@ pub enum Route {
     Jump,
 }
 
+impl Route {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Jump];
+}
+
 /// Makes two tests, `direct` and `jump`, of every function named: each takes the [`Route`].
 #[macro_export]
 macro_rules! by_both_routes {

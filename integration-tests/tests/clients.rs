@@ -75,6 +75,24 @@ fn input_reaches_the_command_and_ends_when_the_client_says_so(route: Route) {
     assert_eq!(String::from_utf8_lossy(&ssh.output().unwrap().stdout), "3\nafter\n");
 }
 
+#[test]
+fn a_named_subsystem_runs_only_where_it_is_granted() {
+    let sshd = "Subsystem twice /usr/bin/sed p";
+    let granted = Rig::new().operator("ana").target("db1").sshd(sshd).allow("subsystem:twice").start();
+    let denied = Rig::new().operator("ana").target("db1").sshd(sshd).start();
+    let file = granted.path("input");
+    std::fs::write(&file, "in\n").unwrap();
+    let ran = |rig: &Rig| {
+        let ana = rig.client("ana");
+        let mut ssh = ana.command("ssh");
+        ssh.args(["-s", &ana.at("db1"), "twice"]).stdin(std::fs::File::open(&file).unwrap()).output().unwrap()
+    };
+    assert_eq!(ran(&granted).stdout, b"in\nin\n");
+    assert_eq!(granted.sealed_recordings(1)[0]["kind"], "subsystem:twice");
+    assert_eq!(ran(&denied).status.code(), Some(254));
+    denied.refusal("ACCESS-002");
+}
+
 fn only_listed_variables_cross(route: Route) {
     let rig = Rig::new().operator("ana").target("db1").sshd("AcceptEnv *").start();
     let ana = rig.client("ana").by(route).option("SendEnv LANG LD_LIBRARY_PATH BASH_ENV");

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::destination::{Destination, DestinationError};
 use crate::names::{NameError, SubsystemName};
 
 /// One thing a grant can allow.
@@ -46,11 +47,15 @@ pub enum WordError {
     /// The name after `subsystem:` is not one.
     #[error(transparent)]
     Subsystem(#[from] NameError),
+    /// What stands after `forward:` is no place.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
 }
 
 const CAPABILITIES: &str =
     "shell, exec, upload, download, forward, reverse-forward, agent, x11, subsystem:NAME";
-const KINDS: &str = "shell, exec, sftp, subsystem:NAME";
+const KINDS: &str =
+    "shell, exec, sftp, subsystem:NAME, forward:HOST:PORT, forward:unix:/PATH, reverse-forward, agent, x11";
 
 fn unknown(word: &str, known: &'static str) -> WordError {
     WordError::Unknown { word: word.chars().take(64).collect(), known }
@@ -116,6 +121,15 @@ pub enum ChannelKind {
     Sftp,
     /// RFC 4254 section 6.5, `subsystem` with any other name.
     Subsystem(SubsystemName),
+    /// RFC 4254 section 7.2, `direct-tcpip`, and OpenSSH's `direct-streamlocal`: a stream to there, as seen from the target.
+    Forward(Destination),
+    /// RFC 4254 section 7.1, `tcpip-forward`, and OpenSSH's `streamlocal-forward`: the target listens, and what comes there
+    /// is carried to the operator's side.
+    ReverseForward,
+    /// OpenSSH's `auth-agent-req`: the operator's agent on the target, and each use of it.
+    Agent,
+    /// RFC 4254 section 6.3, `x11-req`, and each window.
+    X11,
 }
 
 impl ChannelKind {
@@ -127,7 +141,7 @@ impl ChannelKind {
         if name == "sftp" { Ok(Self::Sftp) } else { SubsystemName::parse(name).map(Self::Subsystem) }
     }
 
-    /// Reads a kind as it is logged and as `--do` takes it: `shell`, `exec`, `sftp`, `subsystem:NAME`.
+    /// Reads a kind as `--do` takes it: `shell`, `exec`, `sftp`, `subsystem:NAME`, `forward:HOST:PORT`, `agent`.
     ///
     /// # Errors
     /// When it is none of these.
@@ -136,10 +150,32 @@ impl ChannelKind {
             "shell" => Ok(Self::Shell),
             "exec" => Ok(Self::Exec),
             "sftp" => Ok(Self::Sftp),
-            other => match other.strip_prefix("subsystem:") {
-                Some(name) => Ok(Self::subsystem(name)?),
-                None => Err(unknown(word, KINDS)),
+            "reverse-forward" => Ok(Self::ReverseForward),
+            "agent" => Ok(Self::Agent),
+            "x11" => Ok(Self::X11),
+            other => match other.split_once(':') {
+                Some(("subsystem", name)) => Ok(Self::subsystem(name)?),
+                Some(("forward", place)) => Ok(Self::Forward(Destination::parse(place)?)),
+                _ => Err(unknown(word, KINDS)),
             },
+        }
+    }
+
+    /// The word under which it is recorded and logged: without where a forward leads, which is told beside it.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Forward(_) => "forward".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Where a forward leads.
+    #[must_use]
+    pub fn destination(&self) -> Option<&Destination> {
+        match self {
+            Self::Forward(destination) => Some(destination),
+            _ => None,
         }
     }
 
@@ -152,6 +188,10 @@ impl ChannelKind {
             Self::Exec => vec![Capability::Exec],
             Self::Sftp => vec![Capability::Upload, Capability::Download],
             Self::Subsystem(name) => vec![Capability::Subsystem(name.clone())],
+            Self::Forward(_) => vec![Capability::Forward],
+            Self::ReverseForward => vec![Capability::ReverseForward],
+            Self::Agent => vec![Capability::Agent],
+            Self::X11 => vec![Capability::X11],
         }
     }
 }
@@ -163,6 +203,10 @@ impl fmt::Display for ChannelKind {
             Self::Exec => f.pad("exec"),
             Self::Sftp => f.pad("sftp"),
             Self::Subsystem(name) => write!(f, "subsystem:{name}"),
+            Self::Forward(destination) => write!(f, "forward:{destination}"),
+            Self::ReverseForward => f.pad("reverse-forward"),
+            Self::Agent => f.pad("agent"),
+            Self::X11 => f.pad("x11"),
         }
     }
 }
@@ -205,7 +249,8 @@ mod tests {
         for word in CAPABILITIES.replace("NAME", "netconf").split(", ") {
             assert_eq!(Capability::parse(word).unwrap().to_string(), word);
         }
-        for word in KINDS.replace("NAME", "netconf").split(", ") {
+        let kinds = KINDS.replace("NAME", "netconf").replace("HOST:PORT", "db.example:5432");
+        for word in kinds.split(", ") {
             assert_eq!(ChannelKind::parse(word).unwrap().to_string(), word);
         }
         for bad in ["", "Shell", "subsystem", "subsystem:", "subsystem:sftp", "tun", "sftp", "scp"] {

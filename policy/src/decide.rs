@@ -96,12 +96,9 @@ impl<'a> Scene<'a> {
             .ok_or_else(|| Denial::because(Cause::UnknownAccount))?;
         let roles = effective_roles(bundle, request.operator, request.roles)
             .ok_or_else(|| Denial::because(Cause::NoGrant))?;
-        let needs = request.kind.needs();
         let naming = bundle.naming(request.operator, roles, target);
         let mut grants = naming.clone();
-        grants.retain(|grant| {
-            grant.accounts().contains(account) && needs.iter().all(|needed| grant.allow().contains(needed))
-        });
+        grants.retain(|grant| grant.accounts().contains(account) && grant.allows(request.kind));
         Ok(Self { bundle, case: Case::of(request, roles, target, account), naming, grants })
     }
 

@@ -31,6 +31,8 @@ pub struct Considered {
     pub account: bool,
     /// What the channel needs and it does not allow.
     pub not_allowed: Vec<Capability>,
+    /// Whether a forward leads to a place that it lists; true for what is no forward.
+    pub leads_there: bool,
     /// Its conditions that are not met.
     pub missing: Vec<Missing>,
 }
@@ -51,6 +53,7 @@ pub fn explain(bundle: &Bundle, request: &Request<'_>) -> Explanation {
             grant: grant.name().clone(),
             account: grant.accounts().contains(scene.case.account),
             not_allowed: needs.iter().filter(|needed| !grant.allow().contains(*needed)).cloned().collect(),
+            leads_there: grant.leads_to(request.kind),
             missing: scene.case.missing(bundle, grant).into_iter().collect(),
         })
         .collect();

@@ -8,10 +8,11 @@ use crate::denial::{Cause, Denial, Missing};
 use crate::factor::Factor;
 use crate::request::Request;
 use crate::who_can::kinds;
-use crate::{Bundle, Grant};
+use crate::{Bundle, ChannelKind, Grant};
 
 /// What would have to be typed before anything at all may be done on this account: empty when something may be done as it
-/// is, `None` when nothing may, whatever is typed. The request's kind does not count: every kind that a grant allows does.
+/// is, `None` when nothing may, whatever is typed. The request's kind does not count: every kind that a grant allows and that leads
+/// there by itself does.
 #[must_use]
 pub fn in_common(bundle: &Bundle, request: &Request<'_>) -> Option<BTreeSet<Missing>> {
     let scene = Scene::set(bundle, request).ok()?;
@@ -21,7 +22,7 @@ pub fn in_common(bundle: &Bundle, request: &Request<'_>) -> Option<BTreeSet<Miss
         return None;
     }
     let mut common: Option<BTreeSet<Missing>> = None;
-    for kind in kinds(&grants) {
+    for kind in kinds(&grants).into_iter().filter(is_a_way) {
         let missing = match decide(bundle, &Request { kind: &kind, ..*request }) {
             Ok(_) => return Some(BTreeSet::new()),
             Err(Denial { cause: Cause::Missing, missing, .. }) => missing,
@@ -42,6 +43,11 @@ pub fn in_common(bundle: &Bundle, request: &Request<'_>) -> Option<BTreeSet<Miss
         });
     }
     common
+}
+
+/// Whether anything can be done by this alone. The agent and the screen are only ever lent to a program.
+fn is_a_way(kind: &ChannelKind) -> bool {
+    !matches!(kind, ChannelKind::Agent | ChannelKind::X11)
 }
 
 /// The condition, if what is typed can meet it.

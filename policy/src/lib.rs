@@ -9,6 +9,7 @@ mod case;
 mod channel;
 mod decide;
 mod denial;
+mod destination;
 mod explain;
 mod factor;
 mod hours;
@@ -32,6 +33,7 @@ pub use bundle::{
 pub use channel::{Capability, ChannelKind, WordError};
 pub use decide::{Decision, decide, login_fresh};
 pub use denial::{Cause, Denial, Missing};
+pub use destination::{Destination, DestinationError, SocketPath};
 pub use explain::{Considered, Explanation, explain};
 pub use factor::{DeviceFacts, Evidence, Factor, Held, UnknownWord};
 pub use hours::{Hours, HoursError};

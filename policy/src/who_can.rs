@@ -139,10 +139,16 @@ fn person(operator: &Operator, disabled: &HashSet<&OperatorName>) -> Person {
 pub(crate) fn kinds(grants: &[&Grant]) -> BTreeSet<ChannelKind> {
     let mut kinds = BTreeSet::from([ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp]);
     for capability in grants.iter().flat_map(|grant| grant.allow()) {
-        if let Capability::Subsystem(name) = capability {
-            kinds.insert(ChannelKind::Subsystem(name.clone()));
-        }
+        match capability {
+            Capability::Subsystem(name) => kinds.insert(ChannelKind::Subsystem(name.clone())),
+            Capability::ReverseForward => kinds.insert(ChannelKind::ReverseForward),
+            Capability::Agent => kinds.insert(ChannelKind::Agent),
+            Capability::X11 => kinds.insert(ChannelKind::X11),
+            _ => false,
+        };
     }
+    let places = grants.iter().flat_map(|grant| grant.forward_to());
+    kinds.extend(places.cloned().map(ChannelKind::Forward));
     kinds
 }
 

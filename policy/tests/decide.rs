@@ -241,3 +241,33 @@ fn only_what_is_named_is_a_capability_of_a_channel() {
         assert!(!kind.needs().is_empty() && kind.needs().iter().all(|needed| !forwards.contains(needed)));
     }
 }
+
+#[test]
+fn a_forward_leads_to_the_places_of_its_own_grant_and_nowhere_else() {
+    let toml = [
+        target("web-1", ""),
+        grant("db", "allow = [\"forward\"]\nforward_to = [\"127.0.0.1:5432\", \"unix:/run/pg.sock\"]"),
+        grant("web", "allow = [\"forward\", \"shell\"]\nforward_to = [\"db.internal:443\", \"[::1]:80\"]"),
+    ];
+    let bundle = bundle(&toml.concat());
+    let to = |place: &str| {
+        let kind = ChannelKind::parse(&format!("forward:{place}")).unwrap();
+        alice().with(|a| a.kind = kind).ask(&bundle)
+    };
+    for (place, by) in [
+        ("127.0.0.1:5432", "db"),
+        ("unix:/run/pg.sock", "db"),
+        ("db.internal:443", "web"),
+        ("[0:0::1]:80", "web"),
+    ] {
+        assert_eq!(to(place).unwrap().grant().as_str(), by, "{place}");
+    }
+    for place in
+        ["127.0.0.1:5433", "localhost:5432", "127.0.0.2:5432", "DB.internal:443", "unix:/run/pg", "[::1]:443"]
+    {
+        assert_eq!(to(place).unwrap_err().cause, Cause::NoGrant, "{place}");
+    }
+    for kind in ["agent", "x11", "reverse-forward", "exec"] {
+        assert_eq!(cause(&bundle, |a| a.kind = ChannelKind::parse(kind).unwrap()), Cause::NoGrant, "{kind}");
+    }
+}

@@ -47,6 +47,22 @@ fn what_only_some_ways_need_is_not_asked() {
 }
 
 #[test]
+fn a_forward_is_a_way_and_what_is_only_lent_to_a_program_is_none() {
+    for more in ["allow = [\"reverse-forward\"]", "allow = [\"forward\"]\nforward_to = [\"10.0.0.1:80\"]"] {
+        assert_eq!(asked(&web(&[FRESH, more]), |_| {}), Some(vec![]), "{more}");
+        assert_eq!(
+            asked(&web(&[&format!("{more}\n{FRESH}")]), |_| {}),
+            Some(vec![Missing::FreshCode]),
+            "{more}"
+        );
+    }
+    for more in ["allow = [\"agent\"]", "allow = [\"x11\"]"] {
+        assert_eq!(asked(&web(&[FRESH, more]), |_| {}), Some(vec![Missing::FreshCode]), "{more}");
+        assert_eq!(asked(&web(&[more]), |_| {}), None, "{more}");
+    }
+}
+
+#[test]
 fn what_cannot_be_typed_is_never_asked_and_hides_no_way_that_can() {
     for more in [
         "require = { fresh = \"30s\", posture = \"healthy\" }",

@@ -23,7 +23,7 @@ pub struct Session {
     pub account: AccountName,
     /// When the first permit was given.
     pub since: Timestamp,
-    pub(super) channels: Mutex<HashMap<RecordingId, (ChannelKind, Timestamp)>>,
+    pub(super) channels: Mutex<HashMap<RecordingId, (Vec<ChannelKind>, Timestamp)>>,
     /// Channels ever begun.
     begun: AtomicU32,
     /// The session's entry in the log.
@@ -79,9 +79,15 @@ impl Session {
         }
     }
 
-    /// A channel of this session begins, asked for at `asked`; it is listed and re-decided until the guard is dropped.
-    pub fn channel(self: &Arc<Self>, recording: RecordingId, kind: ChannelKind, asked: Timestamp) -> Open {
-        lock(&self.channels).insert(recording.clone(), (kind, asked));
+    /// A channel of this session begins, asked for at `asked`, which rests on all these kinds; it is listed and re-decided until
+    /// the guard is dropped.
+    pub fn channel(
+        self: &Arc<Self>,
+        recording: RecordingId,
+        kinds: Vec<ChannelKind>,
+        asked: Timestamp,
+    ) -> Open {
+        lock(&self.channels).insert(recording.clone(), (kinds, asked));
         Open { session: self.clone(), recording }
     }
 }

@@ -9,7 +9,7 @@ use ledger::recording::{Head, Stamp, Stream, Writer};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 
-use crate::channel::{Asked, FromOperator, FromTarget, Size, Start};
+use crate::channel::{Asked, FromOperator, FromTarget, Size};
 use crate::clock::Clock;
 use crate::ids::RecordingId;
 
@@ -20,6 +20,8 @@ pub struct Keep {
     pub output: u64,
     /// Whether input is kept; passwords are typed too.
     pub input: bool,
+    /// Whether the totals are the content: they are written at the seal, and nothing is said of what is not kept.
+    pub totals: bool,
     /// Whether the channel ends when nothing can be written; else it goes on, and the log says so.
     pub strict: bool,
 }
@@ -92,16 +94,18 @@ impl Tape {
 
     /// Writes what was asked for, as the first frame.
     pub(super) fn begin(&self, asked: &Asked) -> Result<(), Unrecorded> {
-        let what = match &asked.start {
-            Start::Shell => "shell",
-            Start::Exec(_) => "exec",
-            Start::Subsystem(_) => "subsystem",
-        };
+        if !asked.start.is_session() {
+            let (to, from) = (asked.start.command(), asked.start.origin().map(ToString::to_string));
+            let request = json!({"request": asked.start.word(), "to": to, "from": from});
+            return self.write(Stream::Request, request.to_string().as_bytes());
+        }
+        let what = asked.start.word();
         let terminal = asked.terminal.as_ref().map(|terminal| {
             json!({"term": terminal.term, "columns": terminal.size.columns, "rows": terminal.size.rows})
         });
         let request = json!({
             "request": what, "command": asked.start.command(), "terminal": terminal, "environment": asked.environment,
+            "agent": asked.agent, "x11": asked.screen.is_some(),
         });
         self.write(Stream::Request, request.to_string().as_bytes())
     }
@@ -196,6 +200,10 @@ impl Tape {
         if let Some(failed) = &inner.failed {
             return Err(failed.clone());
         }
+        if self.keep.totals {
+            let note = json!({"to_target": inner.input.told(), "to_operator": inner.output.told()});
+            self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
+        }
         let writer = inner.writer.take().ok_or_else(|| Unrecorded("it was sealed before".into()))?;
         writer.seal().map_err(|why| Unrecorded(why.to_string()))
     }
@@ -211,7 +219,7 @@ impl Tape {
             let kept = bytes.get(..kept).unwrap_or(bytes);
             self.append(&mut inner, stream, kept)?;
         }
-        if kept < bytes.len() && !std::mem::replace(&mut inner.cut_noted, true) {
+        if kept < bytes.len() && !self.keep.totals && !std::mem::replace(&mut inner.cut_noted, true) {
             let note = json!({"kept": inner.kept, "rest": "counted, with its digest in the audit log"});
             self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
         }

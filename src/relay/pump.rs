@@ -26,6 +26,8 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// What the operator is told while the channel runs.
     pub notice: Notice,
+    /// Whether a program's status is to come after its output; a bare stream has none.
+    pub program: bool,
 }
 
 /// How a channel ended.
@@ -60,7 +62,7 @@ pub async fn run(
     let (from_operator, to_operator) = ingress.split();
     let (from_target, to_target) = egress.split();
     let (activity, over) = (Activity::new(), from_operator.over());
-    let down = down(from_target, to_operator, tap, &activity, limits.notice.clone());
+    let down = down(from_target, to_operator, tap, &activity, limits);
     let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
     let (mut up_ended, mut closed) = (false, false);
@@ -105,10 +107,11 @@ async fn down(
     to: &mut impl Sink<Item = FromTarget>,
     tap: &impl Tap,
     activity: &Activity,
-    mut notice: Notice,
+    limits: &Limits,
 ) -> Ended {
     let (mut status, mut signal, mut held) = (None, None, false);
     let (mut ended, relayed) = (false, meters::relayed(Leg::Operator));
+    let mut notice = limits.notice.clone();
     loop {
         let message = tokio::select! {
             biased;
@@ -133,7 +136,9 @@ async fn down(
             FromTarget::Data(bytes) | FromTarget::Stderr(bytes) => relayed.increment(bytes.len() as u64),
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
-            FromTarget::Eof if status.is_none() && signal.is_none() && activity.input_ended() => {
+            FromTarget::Eof
+                if limits.program && status.is_none() && signal.is_none() && activity.input_ended() =>
+            {
                 held = true;
                 from.settle(size);
                 continue;

@@ -13,6 +13,7 @@ use super::*;
 use crate::channel::Gone;
 use crate::channel::{Egress, Ingress, Sink, Source};
 use crate::recording::Unrecorded;
+use crate::refusal::Refusal;
 
 /// A leg of memory: says what it is given to say, and keeps what it is told.
 struct Leg<Says, Told> {
@@ -93,7 +94,7 @@ impl Ingress for Leg<FromOperator, FromTarget> {
 
     async fn accept(&mut self) {}
     async fn notice(&mut self, _: &[String]) {}
-    async fn dismiss(&mut self, _: &str) {}
+    async fn refuse(&mut self, _: &Refusal) {}
     async fn close(&mut self) {}
 }
 
@@ -147,6 +148,7 @@ fn unlimited() -> Limits {
         gone: CancellationToken::new(),
         idle: None,
         notice: Notice::none(),
+        program: true,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::flow::{Pace, Violation, Windows};
 use super::inlet::{Flood, FromInlet, Inlet};
 use super::outlet::Operator;
-use crate::channel::{Asked, FromOperator, Size, Start, Terminal};
+use crate::channel::{Asked, FromOperator, Screen, Size, Start, Terminal};
 
 /// Longest command, in bytes: the longest single argument Linux takes.
 const COMMAND: usize = 128 << 10;
@@ -23,6 +23,8 @@ const TERM: usize = 64;
 const VARIABLES: usize = 64;
 /// Longest value of a variable, in bytes.
 const VALUE: usize = 1024;
+/// Longest name and longest value of a cookie for a screen, in bytes.
+const COOKIE: usize = 256;
 /// Longest name of a signal.
 const SIGNAL: usize = 64;
 
@@ -46,12 +48,16 @@ struct Slot {
     inlet: Arc<Inlet>,
     /// `None` once something runs.
     waiting: Option<Waiting>,
+    /// A bare stream: sizes and signals mean nothing there.
+    stream: bool,
 }
 
 struct Waiting {
     half: ChannelWriteHalf<Msg>,
     terminal: Option<Terminal>,
     environment: Vec<(String, String)>,
+    agent: bool,
+    screen: Option<Screen>,
 }
 
 /// All channels of one connection.
@@ -79,9 +85,31 @@ impl Channels {
         drop(read);
         let inlet = Arc::new(Inlet::new(&self.gone));
         self.windows.open(id, inlet.clone());
-        let waiting = Waiting { half, terminal: None, environment: Vec::new() };
-        self.slots.insert(id, Slot { inlet, waiting: Some(waiting) });
+        let waiting = Waiting { half, terminal: None, environment: Vec::new(), agent: false, screen: None };
+        self.slots.insert(id, Slot { inlet, waiting: Some(waiting), stream: false });
         true
+    }
+
+    /// A channel that the operator's client has opened for us; `None` when there are too many.
+    pub(super) fn back(&mut self, id: ChannelId) -> Option<Arc<Inlet>> {
+        self.forget_left();
+        if self.slots.len() >= self.max {
+            return None;
+        }
+        let inlet = Arc::new(Inlet::new(&self.gone));
+        self.windows.open(id, inlet.clone());
+        self.slots.insert(id, Slot { inlet: inlet.clone(), waiting: None, stream: true });
+        Some(inlet)
+    }
+
+    /// Whether there is such a channel already.
+    pub(super) fn knows(&self, id: ChannelId) -> bool {
+        self.slots.contains_key(&id)
+    }
+
+    /// What ends with the connection.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.gone
     }
 
     /// Takes a channel that is to carry a connection of its own; `None` when there are too many.
@@ -91,6 +119,7 @@ impl Channels {
             return None;
         }
         let slot = self.slots.get_mut(&id)?;
+        slot.stream = true;
         Some((slot.inlet.clone(), slot.waiting.take()?.half))
     }
 
@@ -108,15 +137,17 @@ impl Channels {
             Start::Subsystem(name) => {
                 name.len() <= SUBSYSTEM && name.bytes().all(|byte| byte.is_ascii_graphic())
             }
+            // Streams are opened, not asked for on a session channel.
+            Start::Forward(_) | Start::Listen(_) | Start::Return(_) | Start::Agent | Start::X11(_) => false,
         };
         let slot = self.slots.get_mut(&channel)?;
         if !within {
             return None;
         }
-        let Waiting { half, terminal, environment } = slot.waiting.take()?;
+        let Waiting { half, terminal, environment, agent, screen } = slot.waiting.take()?;
         let from = FromInlet::new(slot.inlet.clone(), self.gone.clone());
         let operator = Operator::new(from, half, handle, self.gone.clone(), terminal.is_some());
-        Some((Asked { start, terminal, environment }, operator))
+        Some((Asked { start, terminal, environment, agent, screen }, operator))
     }
 
     /// Keeps the terminal asked for; `false` when it is too late, the second, or out of bounds.
@@ -147,6 +178,30 @@ impl Channels {
         true
     }
 
+    /// Whether the channel may still ask for the operator's agent or screen.
+    pub(super) fn asks(&mut self, channel: ChannelId) -> bool {
+        self.waiting(channel).is_some()
+    }
+
+    /// The operator's agent is to be reached from the target, as is permitted.
+    pub(super) fn agent(&mut self, channel: ChannelId) -> bool {
+        self.waiting(channel).map(|waiting| waiting.agent = true).is_some()
+    }
+
+    /// The operator's screen is to be reached from the target, as is permitted; `false` when it is too late, the second, or
+    /// out of bounds.
+    pub(super) fn screen(&mut self, channel: ChannelId, screen: Screen) -> bool {
+        let Some(waiting) = self.waiting(channel) else { return false };
+        let within = [&screen.protocol, &screen.cookie]
+            .iter()
+            .all(|text| text.len() <= COOKIE && text.bytes().all(|byte| byte.is_ascii_graphic()));
+        if !within || waiting.screen.is_some() {
+            return false;
+        }
+        waiting.screen = Some(screen);
+        true
+    }
+
     pub(super) fn data(&mut self, channel: ChannelId, data: &[u8]) -> Result<(), Broken> {
         self.windows.arrived(channel, data.len())?;
         if let Some(slot) = self.slots.get(&channel) {
@@ -173,6 +228,7 @@ impl Channels {
                 }
                 Ok(())
             }
+            None if slot.stream => Ok(()),
             None => Ok(slot.inlet.control(FromOperator::Resize(size))?),
         }
     }
@@ -184,7 +240,7 @@ impl Channels {
         };
         let within = name.len() <= SIGNAL && name.bytes().all(|byte| byte.is_ascii_graphic());
         match self.slots.get(&channel) {
-            Some(slot) if within && slot.waiting.is_none() => {
+            Some(slot) if within && slot.waiting.is_none() && !slot.stream => {
                 Ok(slot.inlet.control(FromOperator::Signal(name))?)
             }
             _ => Ok(()),

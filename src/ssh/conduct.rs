@@ -156,6 +156,11 @@ impl Conduct {
         may
     }
 
+    /// The client refuses a channel that it was asked to take: an answer, not noise.
+    pub(super) fn refuses(&self) {
+        self.lock().noise.fill(1000);
+    }
+
     /// The connection ends for what it did. The first reason given stands.
     pub(super) fn end(&self, why: Dropped) {
         let _ = self.ended.set(why);

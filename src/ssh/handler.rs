@@ -13,26 +13,24 @@ use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 
 use super::answering::{advertised, bounded, no_question};
+use super::calling::Confirmed;
 use super::channels::Channels;
 use super::conduct::Conduct;
 use super::device_errand::Visit;
 use super::door::{Door, Entrance};
 use super::flow::Pace;
-use super::inner::{self, Arriving, Jump, Names, Outer};
+use super::forwards::Forwards;
+use super::inner::{self, Arriving, Jump, Names};
 use super::overheard::Ear;
 use super::places::Entry;
 use super::remediation::Remediation;
 use super::stepping::Stepping;
 use super::tap::Bound;
-use super::words::{self, Speaker, Talking};
+use super::words::Talking;
 use crate::bastion::Bastion;
-use crate::channel::{Size, Start};
+use crate::channel::{End, Screen, Size, Start, Stream};
 use crate::live::{Connection, Guest};
 use crate::login::{Answer, Attempt, Ground, Offer};
-use crate::{connection, session};
-
-/// Refused forwards of one connection that are logged one by one.
-const FORWARDS_LOGGED: u32 = 16;
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
@@ -71,10 +69,10 @@ pub(super) struct Handler {
     pub(super) bastion: Arc<Bastion>,
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
-    channels: Channels,
+    pub(super) channels: Channels,
     /// None inside a jump: no machine proves itself there.
     pub(super) proof: Option<Proof>,
-    talking: Arc<Talking>,
+    pub(super) talking: Arc<Talking>,
     pub(super) handle: Arc<OnceLock<Handle>>,
     pub(super) kill: CancellationToken,
     pub(super) logged_in: CancellationToken,
@@ -82,9 +80,10 @@ pub(super) struct Handler {
     pub(super) place: Option<Entry>,
     pub(super) conduct: Arc<Conduct>,
     /// None inside a jump: from there no further jump leads on.
-    names: Option<Arc<Names>>,
-    /// Forwards that were asked for.
-    forwards: u32,
+    pub(super) names: Option<Arc<Names>>,
+    /// Channels that the client has opened for us.
+    pub(super) confirmed: Arc<Confirmed>,
+    pub(super) forwards: Forwards,
 }
 
 impl Phase {
@@ -121,9 +120,10 @@ impl Handler {
             kill,
             logged_in,
             place,
+            confirmed: Arc::new(Confirmed::new(conduct.clone())),
             conduct,
             names,
-            forwards: 0,
+            forwards: Forwards::default(),
         };
         (own, entrance)
     }
@@ -153,85 +153,12 @@ impl Handler {
             kill,
             logged_in,
             place: None,
+            confirmed: Arc::new(Confirmed::new(conduct.clone())),
             conduct,
             names: None,
-            forwards: 0,
+            forwards: Forwards::default(),
         };
         (own, token)
-    }
-
-    fn begin(&mut self, channel: ChannelId, start: Start, session: &mut Session) -> Result<(), russh::Error> {
-        if matches!(
-            self.phase,
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended
-        ) {
-            return session.channel_failure(channel);
-        }
-        let Some((asked, operator)) = self.channels.begin(channel, start, session.handle()) else {
-            return session.channel_failure(channel);
-        };
-        let bastion = self.bastion.clone();
-        match &mut self.phase {
-            Phase::Open(connection) if connection.route.target.is_none() => {
-                let speaker = Speaker::Operator(connection.clone());
-                words::begin(bastion, &self.talking, speaker, asked, operator);
-            }
-            Phase::Open(connection) => {
-                // Counted before the task runs: the connection does not end before its channels do.
-                tokio::spawn(session::run(bastion, connection.carry(), asked, operator));
-            }
-            Phase::Enrolling(guest) => {
-                words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
-            }
-            Phase::Remediation(remediation) => remediation.show(operator),
-            Phase::DeviceAlone(visit) => visit.begin(&bastion, asked.start, operator),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {}
-        }
-        Ok(())
-    }
-
-    fn may_open_channels(&self) -> bool {
-        match &self.phase {
-            Phase::Open(_) | Phase::Enrolling(_) => true,
-            Phase::Remediation(remediation) => remediation.has_room(),
-            Phase::DeviceAlone(visit) => visit.has_room(),
-            Phase::Login(_) | Phase::Arriving(_) | Phase::Stepping(_) | Phase::Dismissed | Phase::Ended => {
-                false
-            }
-        }
-    }
-
-    /// What a jump from here rests on; `None` where none leads on.
-    fn jump_from(&mut self) -> Option<(Arc<Names>, Outer)> {
-        let names = self.names.clone()?;
-        match &mut self.phase {
-            // A login name that names a target leads there and nowhere else.
-            Phase::Open(connection) if connection.route.target.is_none() => {
-                Some((names, Outer::Open(connection.clone())))
-            }
-            Phase::Remediation(told) => {
-                let text = told.text().to_owned();
-                told.told_elsewhere().then_some((names, Outer::Remediation(text)))
-            }
-            Phase::Open(_)
-            | Phase::Login(_)
-            | Phase::Arriving(_)
-            | Phase::Stepping(_)
-            | Phase::Enrolling(_)
-            | Phase::DeviceAlone(_)
-            | Phase::Dismissed
-            | Phase::Ended => None,
-        }
-    }
-
-    /// A forward: by policy, and no policy permits one yet.
-    fn refuse_forward(&mut self, to: String) {
-        let Phase::Open(connection) = &self.phase else { return };
-        self.forwards += 1;
-        if self.forwards <= FORWARDS_LOGGED {
-            let (bastion, connection) = (self.bastion.clone(), connection.clone());
-            tokio::spawn(async move { connection::refuse_forward(&bastion, &connection, to).await });
-        }
     }
 }
 
@@ -331,14 +258,16 @@ impl russh::server::Handler for Handler {
         channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _: &str,
-        _: u32,
+        from: &str,
+        from_port: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), russh::Error> {
         // The dropped reply refuses what leads nowhere, and what is no name: an address with a colon, a path, anything long.
         let (Ok(name), Some((names, outer))) = (TargetName::parse(host), self.jump_from()) else {
-            self.refuse_forward(format!("{host}:{port}"));
+            let end = |host: &str, port| End::Tcp { host: host.to_owned(), port };
+            let stream = Stream { to: end(host, port), from: Some(end(from, from_port)) };
+            self.forward(channel, stream, reply, session).await;
             return Ok(());
         };
         if !self.conduct.opens() {
@@ -353,6 +282,67 @@ impl russh::server::Handler for Handler {
             Jump { outer, name, inlet, half, gone, peer },
         ));
         Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let stream = Stream { to: End::Unix(path.to_owned()), from: None };
+        self.forward(channel, stream, reply, session).await;
+        Ok(())
+    }
+
+    async fn channel_open_confirmation(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        _: u32,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // A client may confirm what nobody asked of it, and what is its own.
+        if self.confirmed.expects() && !self.channels.knows(channel) {
+            let inlet = if self.conduct.opens() { self.channels.back(channel) } else { None };
+            self.confirmed.put(channel, inlet);
+        }
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        host: &str,
+        port: &mut u32,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        let end = End::Tcp { host: host.to_owned(), port: *port };
+        let bound = self.listen(end, session).await;
+        *port = bound.unwrap_or(*port);
+        Ok(bound.is_some())
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        host: &str,
+        port: u32,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        let end = End::Tcp { host: host.to_owned(), port };
+        Ok(self.forwards.cancel(&end, &self.kill).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.listen(End::Unix(path.to_owned()), session).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        Ok(self.forwards.cancel(&End::Unix(path.to_owned()), &self.kill).await)
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
@@ -466,21 +456,22 @@ impl russh::server::Handler for Handler {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _: bool,
-        _: &str,
-        _: &str,
-        _: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        number: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        session.channel_failure(channel)
+        let screen = Screen { single, protocol: protocol.to_owned(), cookie: cookie.to_owned(), number };
+        let asked = Start::X11(End::Tcp { host: "screen".to_owned(), port: number });
+        if self.may_also(channel, asked).await && self.channels.screen(channel, screen) {
+            session.channel_success(channel)
+        } else {
+            session.channel_failure(channel)
+        }
     }
 
-    async fn agent_request(
-        &mut self,
-        channel: ChannelId,
-        session: &mut Session,
-    ) -> Result<bool, russh::Error> {
-        session.channel_failure(channel)?;
-        Ok(false)
+    async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.may_also(channel, Start::Agent).await && self.channels.agent(channel))
     }
 }

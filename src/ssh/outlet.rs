@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inlet::FromInlet;
 use crate::channel::{FromTarget, Gone, Ingress, Sink};
+use crate::refusal::Refusal;
 
 /// Exit status of a channel that Bartizan refused or ended.
 const REFUSED: u32 = 254;
@@ -50,6 +51,18 @@ impl Operator {
         let text = format!("{words}\n");
         Bytes::from(if self.terminal { text.replace('\n', "\r\n") } else { text })
     }
+
+    /// Ends a channel that was accepted, with words on stderr and exit status 254, within a bounded time.
+    pub(super) async fn dismiss(&mut self, words: &str) {
+        let text = self.lines(words);
+        let _ = timeout(LAST_WORDS, async {
+            self.to.put(FromTarget::Stderr(text)).await?;
+            self.to.put(FromTarget::ExitStatus(REFUSED)).await?;
+            self.to.put(FromTarget::Eof).await
+        })
+        .await;
+        self.close().await;
+    }
 }
 
 impl Ingress for Operator {
@@ -75,15 +88,10 @@ impl Ingress for Operator {
         }
     }
 
-    async fn dismiss(&mut self, words: &str) {
-        let text = self.lines(words);
-        let _ = timeout(LAST_WORDS, async {
-            self.to.put(FromTarget::Stderr(text)).await?;
-            self.to.put(FromTarget::ExitStatus(REFUSED)).await?;
-            self.to.put(FromTarget::Eof).await
-        })
-        .await;
-        self.close().await;
+    async fn refuse(&mut self, refusal: &Refusal) {
+        // Words need a channel; a request that was accepted before is not answered again.
+        self.accept().await;
+        self.dismiss(&refusal.text()).await;
     }
 
     async fn close(&mut self) {

@@ -183,8 +183,8 @@ enum Heading {
 fn word(bastion: &Bastion, caller: &Caller, start: &Start) -> Heading {
     let read = match start {
         Start::Shell => return Heading::Word(Box::new(Word::of_shell(caller))),
-        Start::Subsystem(_) => return Heading::Elsewhere,
         Start::Exec(line) => control::read(&program(bastion), line),
+        _ => return Heading::Elsewhere,
     };
     match read {
         Ok(word) => Heading::Word(Box::new(word)),

@@ -4,13 +4,15 @@
 //! russh gives window back when data arrives, whatever has become of it. So the only brake is the socket: above
 //! [`HIGH`] bytes queued it is not read, below [`LOW`] it is read again, and TCP tells the target to wait.
 
+use std::collections::HashMap;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use russh::ChannelId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -21,52 +23,97 @@ const LOW: usize = 1 << 20;
 /// What a queued message costs besides its bytes: a peer that sends single bytes is held to the same memory.
 const OVERHEAD: usize = 160;
 
-/// Counts what has come from a target and has not yet gone to the operator.
+/// Counts what has come on one connection of a target and has not yet gone to the operator.
 #[derive(Debug)]
 pub(super) struct Gate {
     queued: AtomicUsize,
+    meters: Mutex<HashMap<ChannelId, Arc<Meter>>>,
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
     upload_waits: AtomicBool,
     open_for_good: AtomicBool,
     /// The session was cut: the socket is not shut down, so that it is reset.
     reset: AtomicBool,
     waker: Mutex<Option<Waker>>,
-    meter: meters::Queue,
+    /// All that waits, for the operations' numbers.
+    waiting: meters::Queue,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         Self {
             queued: AtomicUsize::new(0),
+            meters: Mutex::default(),
             upload_waits: AtomicBool::new(false),
             open_for_good: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             waker: Mutex::default(),
-            meter: meters::queue(meters::Leg::Operator),
+            waiting: meters::queue(meters::Leg::Operator),
         }
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.meter.fewer(*self.queued.get_mut());
+        self.waiting.fewer(*self.queued.get_mut());
+    }
+}
+
+/// The part of one channel in what its connection's gate counts.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    queued: AtomicUsize,
+    /// Nobody takes from the channel any more: what still comes is dropped, so it is not counted.
+    left: AtomicBool,
+    /// How often something of it has gone on.
+    taken: AtomicUsize,
+}
+
+impl Meter {
+    /// A number that changes when something of the channel goes on.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
     }
 }
 
 impl Gate {
-    /// `bytes` have arrived.
-    pub(super) fn arrived(&self, bytes: usize) {
-        self.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
-        self.meter.more(bytes + OVERHEAD);
+    /// The meter of a channel of this connection.
+    pub(super) fn meter(&self, channel: ChannelId) -> Arc<Meter> {
+        lock(&self.meters).entry(channel).or_default().clone()
+    }
+
+    /// `bytes` have arrived on a channel.
+    pub(super) fn arrived(&self, meter: &Meter, bytes: usize) {
+        if !meter.left.load(Ordering::SeqCst) {
+            meter.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
+            self.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
+            self.waiting.more(bytes + OVERHEAD);
+        }
     }
 
     /// `bytes` that had arrived have gone on.
-    pub(super) fn gone(&self, bytes: usize) {
-        let before = self.queued.fetch_sub(bytes + OVERHEAD, Ordering::SeqCst);
-        self.meter.fewer(bytes + OVERHEAD);
-        if before.saturating_sub(bytes + OVERHEAD) <= LOW {
+    pub(super) fn gone(&self, meter: &Meter, bytes: usize) {
+        meter.taken.fetch_add(1, Ordering::SeqCst);
+        let gone = take(&meter.queued, bytes + OVERHEAD);
+        self.give_back(gone);
+    }
+
+    /// Nobody takes from this channel any more. What of it still waits is dropped with it.
+    pub(super) fn leave(&self, meter: &Meter) {
+        meter.left.store(true, Ordering::SeqCst);
+        self.give_back(meter.queued.swap(0, Ordering::SeqCst));
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let before = self.queued.fetch_sub(bytes, Ordering::SeqCst);
+        self.waiting.fewer(bytes);
+        if before.saturating_sub(bytes) <= LOW {
             self.wake();
         }
+    }
+
+    /// Whether this channel is what keeps the gate closed.
+    pub(super) fn is_held_by(&self, meter: &Meter) -> bool {
+        self.closed() && meter.queued.load(Ordering::SeqCst) > LOW
     }
 
     /// An upload waits, or waits no longer.
@@ -94,7 +141,7 @@ impl Gate {
     }
 
     fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = lock(&self.waker).take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -104,10 +151,20 @@ impl Gate {
         if !self.closed() {
             return Poll::Ready(());
         }
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        *lock(&self.waker) = Some(context.waker().clone());
         // Asked again: the last byte may have gone between the question and the waker's arrival.
         if self.closed() { Poll::Pending } else { Poll::Ready(()) }
     }
+}
+
+/// Takes at most `bytes` from the count, and says how many.
+fn take(count: &AtomicUsize, bytes: usize) -> usize {
+    let taken = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_sub(bytes)));
+    taken.unwrap_or_default().min(bytes)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A stream that is read only while its gate is open.
@@ -180,22 +237,23 @@ mod tests {
         let gate = Arc::new(Gate::default());
         let mut gated = Gated::new(near, gate.clone(), CancellationToken::new());
         far.write_all(b"x").await.unwrap();
-        gate.arrived(HIGH);
+        let meter = Meter::default();
+        gate.arrived(&meter, HIGH);
         let reading = tokio::spawn(async move { gated.read_u8().await });
         tokio::task::yield_now().await;
         assert!(!reading.is_finished());
-        gate.gone(HIGH);
+        gate.gone(&meter, HIGH);
         assert_eq!(reading.await.unwrap().unwrap(), b'x');
     }
 
     #[tokio::test]
     async fn a_waiting_upload_lets_a_bounded_amount_more_in() {
-        let gate = Gate::default();
-        gate.arrived(HIGH);
+        let (gate, meter) = (Gate::default(), Meter::default());
+        gate.arrived(&meter, HIGH);
         assert!(gate.closed());
         gate.upload_waits(true);
         assert!(!gate.closed());
-        gate.arrived(HIGH);
+        gate.arrived(&meter, HIGH);
         assert!(gate.closed());
     }
 
@@ -222,8 +280,21 @@ mod tests {
     #[test]
     fn an_ended_relay_opens_the_gate_for_good() {
         let gate = Gate::default();
-        gate.arrived(4 * HIGH);
+        gate.arrived(&Meter::default(), 4 * HIGH);
         gate.open();
         assert!(!gate.closed());
+    }
+
+    #[test]
+    fn a_channel_that_is_left_takes_its_part_with_it_and_counts_no_more() {
+        let (gate, left, stays) = (Gate::default(), Meter::default(), Meter::default());
+        gate.arrived(&left, 2 * HIGH);
+        gate.arrived(&stays, 10);
+        assert!(gate.closed());
+        gate.leave(&left);
+        gate.gone(&left, 2 * HIGH);
+        gate.arrived(&left, 2 * HIGH);
+        assert!(!gate.closed());
+        assert_eq!(gate.queued.load(Ordering::SeqCst), 10 + OVERHEAD);
     }
 }

@@ -3,13 +3,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::time::timeout;
 
-use super::gate::Gate;
+use super::gate::{Gate, Meter};
 use crate::channel::{Egress, FromOperator, FromTarget, Gone, Sink, Source};
 
+/// How long a target may take to hear that a channel is over.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// How often a channel is looked at that may hold up others, and how many times in a row it may be found to.
+const LOOK: Duration = Duration::from_secs(1);
+const STALLED: u32 = 10;
 /// Longest text of a target about a signal that is passed on, in characters.
 const WORDS: usize = 256;
 /// Longest name of a signal (RFC 4254 section 6.10 has none over four; extensions bear a domain).
@@ -27,6 +34,7 @@ pub struct FromLeg {
     early: VecDeque<FromTarget>,
     half: ChannelReadHalf,
     gate: Arc<Gate>,
+    meter: Arc<Meter>,
 }
 
 /// What the target is told.
@@ -42,17 +50,44 @@ impl Leg {
         gate: Arc<Gate>,
         early: VecDeque<FromTarget>,
     ) -> Self {
-        Self { from: FromLeg { early, half, gate: gate.clone() }, to: ToLeg { half: write, gate } }
+        let meter = gate.meter(write.id());
+        Self { from: FromLeg { early, half, gate: gate.clone(), meter }, to: ToLeg { half: write, gate } }
+    }
+
+    /// Tells the target that the channel is over, within a bounded time.
+    pub async fn close(&self) {
+        let _ = timeout(GOODBYE, self.to.half.close()).await;
     }
 
     /// Tells the program that its line is cut, as a lost terminal does: one that neither reads nor writes would not notice
-    /// the end of the connection. The socket is then reset, not closed.
+    /// the end of the connection.
     pub(super) async fn hang_up(self) {
         let Self { from, to } = self;
-        to.gate.reset();
         drop(from);
         let _ = to.half.signal(Sig::HUP).await;
     }
+
+    /// Returns once this channel has kept its connection waiting for [`STALLED`] looks, and nothing of it was taken meanwhile.
+    pub async fn holds_up_others(watch: Watch) {
+        let (mut looks, mut before) = (0, watch.meter.taken());
+        while looks < STALLED {
+            tokio::time::sleep(LOOK).await;
+            let taken = watch.meter.taken();
+            let stands_still = taken == before && watch.gate.is_held_by(&watch.meter);
+            (looks, before) = (if stands_still { looks + 1 } else { 0 }, taken);
+        }
+    }
+
+    /// What [`Leg::holds_up_others`] looks at.
+    pub fn watch(&self) -> Watch {
+        Watch { gate: self.from.gate.clone(), meter: self.from.meter.clone() }
+    }
+}
+
+/// How far a channel is behind, as its connection's gate counts it.
+pub struct Watch {
+    gate: Arc<Gate>,
+    meter: Arc<Meter>,
 }
 
 impl Egress for Leg {
@@ -66,8 +101,8 @@ impl Egress for Leg {
 
 impl Drop for FromLeg {
     fn drop(&mut self) {
-        // A closed gate would leave the connection's loop waiting for input that nobody will take.
-        self.gate.open();
+        // What is not taken any more must not keep the others of the connection waiting.
+        self.gate.leave(&self.meter);
     }
 }
 
@@ -79,26 +114,26 @@ impl Source for FromLeg {
             return Some(early);
         }
         loop {
-            if let Some(message) = read(self.half.wait().await?, &self.gate) {
+            if let Some(message) = read(self.half.wait().await?, &self.gate, &self.meter) {
                 return Some(message);
             }
         }
     }
 
     fn settle(&self, size: usize) {
-        self.gate.gone(size);
+        self.gate.gone(&self.meter, size);
     }
 }
 
 /// What a message of russh means here; `None` for those that say nothing to an operator.
-pub(super) fn read(message: ChannelMsg, gate: &Gate) -> Option<FromTarget> {
+pub(super) fn read(message: ChannelMsg, gate: &Gate, meter: &Meter) -> Option<FromTarget> {
     let message = match message {
         // Counted by the handler as it arrived.
         ChannelMsg::Data { data } => return Some(FromTarget::Data(data)),
         ChannelMsg::ExtendedData { data, ext: 1 } => return Some(FromTarget::Stderr(data)),
         // RFC 4254 section 5.2 defines stderr alone.
         ChannelMsg::ExtendedData { data, .. } => {
-            gate.gone(data.len());
+            gate.gone(meter, data.len());
             return None;
         }
         ChannelMsg::Eof => FromTarget::Eof,
@@ -111,7 +146,7 @@ pub(super) fn read(message: ChannelMsg, gate: &Gate) -> Option<FromTarget> {
         },
         _ => return None,
     };
-    gate.arrived(message.size());
+    gate.arrived(meter, message.size());
     Some(message)
 }
 

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keys::{Allow, SessionCertificate, SessionLogin};
 use policy::AccountName;
-use russh::client::{AuthResult, DisconnectReason, Handle, Session};
+use russh::client::{AuthResult, ChannelOpenHandle, DisconnectReason, Handle, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_encoding::Encode;
-use russh::{ChannelId, Signer};
+use russh::{Channel, ChannelId, Signer};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::ConnectError;
+use super::arrivals::Porter;
 use super::gate::Gate;
 use super::hostkey::{KnownHost, Stranger};
 use crate::bastion::Bastion;
+use crate::channel::{End, Start, Stream};
 
 /// How long a login certificate is valid, in seconds.
 const VALID: u64 = 120;
@@ -30,6 +32,7 @@ pub(super) struct Purpose<'a> {
     /// Shown in the target's own log: session and operator.
     pub(super) key_id: String,
     pub(super) sources: Vec<IpAddr>,
+    pub(super) allow: Allow,
     pub(super) now: Timestamp,
 }
 
@@ -43,7 +46,7 @@ pub(super) fn certify(bastion: &Bastion, purpose: &Purpose<'_>) -> Result<Sessio
         valid_after: now.saturating_sub(BEHIND),
         valid_before: now + VALID,
         serial: u64::try_from(purpose.now.as_microsecond()).unwrap_or(0),
-        allow: Allow::default(),
+        allow: purpose.allow,
     };
     bastion.keys.session_login(&wanted).map_err(|why| ConnectError::Certificate { why: why.to_string() })
 }
@@ -106,6 +109,7 @@ pub(super) struct Visitor {
     pub(super) gate: Arc<Gate>,
     /// Why the host was refused; russh itself reports only that it was.
     pub(super) stranger: Arc<std::sync::OnceLock<Stranger>>,
+    pub(super) porter: Porter,
 }
 
 /// `reply` is dropped, which refuses the channel: russh's own defaults accept these.
@@ -136,19 +140,19 @@ impl russh::client::Handler for Visitor {
         }
     }
 
-    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
-        self.gate.arrived(data.len());
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        self.gate.arrived(&self.gate.meter(channel), data.len());
         Ok(())
     }
 
     async fn extended_data(
         &mut self,
-        _: ChannelId,
+        channel: ChannelId,
         _: u32,
         data: &[u8],
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.gate.arrived(data.len());
+        self.gate.arrived(&self.gate.meter(channel), data.len());
         Ok(())
     }
 
@@ -165,14 +169,60 @@ impl russh::client::Handler for Visitor {
         Ok(())
     }
 
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        from: &str,
+        from_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let end = |host: &str, port| End::Tcp { host: host.to_owned(), port };
+        let stream = Stream { to: end(host, port), from: Some(end(from, from_port)) };
+        self.porter.knocks(Start::Return(stream), channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let stream = Stream { to: End::Unix(path.to_owned()), from: None };
+        self.porter.knocks(Start::Return(stream), channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.porter.knocks(Start::Agent, channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        channel: Channel<Msg>,
+        from: &str,
+        port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.porter.knocks(Start::X11(End::Tcp { host: from.to_owned(), port }), channel, reply);
+        Ok(())
+    }
+
     refuse! {
-        server_channel_open_forwarded_tcpip(&str, u32, &str, u32);
-        server_channel_open_forwarded_streamlocal(&str);
-        server_channel_open_agent_forward();
         server_channel_open_unknown();
         server_channel_open_session();
         server_channel_open_direct_tcpip(&str, u32, &str, u32);
         server_channel_open_direct_streamlocal(&str);
-        server_channel_open_x11(&str, u32);
     }
 }

@@ -1,8 +1,9 @@
-//! Recorded -> Connected: the bastion's own connection to a registered target, one for each session channel.
-//! Never trusts a host key it was not told of, never shows a target anything of the operator's, and takes no channel that
-//! a target opens.
+//! Recorded -> Connected: the bastion's own connection to a registered target, one for each channel that it is asked for.
+//! Never trusts a host key it was not told of, never shows a target anything of the operator's, and takes no channel that a
+//! target opens but those that the operator asked for and the policy permits.
 
 mod algorithms;
+mod arrivals;
 mod dial;
 mod gate;
 mod hostkey;
@@ -12,39 +13,29 @@ mod login;
 mod places;
 mod request;
 mod scan;
+mod visit;
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use policy::Target;
-use russh::client::{self, Handle};
-use ssh_key::PublicKey;
-use tokio::io::BufReader;
-use tokio::time::timeout;
+use jiff::Timestamp;
+use keys::Allow;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bastion::Bastion;
+use crate::channel::{End, Start};
 use crate::recording::Recorded;
 
-use gate::{Gate, Gated};
-use hostkey::KnownHost;
-use line::Line;
-use login::{Purpose, Visitor};
-use request::Asking;
+use arrivals::Expects;
+use visit::{Errand, Visit};
 
+pub use arrivals::{Arrival, Arrivals};
 pub use leg::Leg;
 pub use places::Places;
 pub use scan::{check, scan};
 
 /// The longest that key exchange, host key check and login may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes read from a socket at once.
-const READ_AHEAD: usize = 64 << 10;
-/// How long a target may take to hear that we leave.
-const GOODBYE: Duration = Duration::from_millis(200);
-/// The same when a session is cut: both legs are gone within a second, so little is left for manners.
-const CUT: Duration = Duration::from_millis(100);
 
 /// Why a target was not reached. What the operator is told says no more than they could see by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +82,9 @@ pub enum ConnectError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Nobody takes the forward where it leads.
+    #[error("the target could not connect to where the forward leads")]
+    NotThere,
     /// No certificate could be made for the login.
     #[error("no certificate for the login: {why}")]
     Certificate {
@@ -124,6 +118,7 @@ impl ConnectError {
             Self::HostKey { .. } | Self::Registered { .. } => "TARGET-004",
             Self::Login { .. } | Self::Certificate { .. } => "TARGET-005",
             Self::Request { .. } => "TARGET-006",
+            Self::NotThere => "TARGET-007",
         }
     }
 
@@ -140,6 +135,7 @@ impl ConnectError {
             }
             Self::Login { .. } | Self::Certificate { .. } => "the target refused the login; ask its owner",
             Self::Request { .. } => "the target refused what was asked for",
+            Self::NotThere => "nobody answers where this leads",
         }
     }
 }
@@ -148,7 +144,7 @@ impl ConnectError {
 pub struct Connected {
     recorded: Recorded,
     leg: Leg,
-    connection: Handle<Visitor>,
+    visit: Visit,
     /// Closes the socket when the connection is left.
     killer: DropGuard,
 }
@@ -167,12 +163,18 @@ impl Connected {
         (&self.recorded, &mut self.leg)
     }
 
+    /// The channels that the target opens on this connection, as far as they are expected; `None` when they were asked for
+    /// before.
+    pub fn arrivals(&mut self) -> Option<Arrivals> {
+        self.visit.arrivals.take()
+    }
+
     /// Takes leave of the target and gives the recording back.
     pub async fn leave(self) -> Recorded {
-        let Self { recorded, leg, connection, killer } = self;
+        let Self { recorded, leg, visit, killer } = self;
         // Opens the gate, so that the connection's loop hears the goodbye.
         drop(leg);
-        let _ = timeout(GOODBYE, goodbye(connection)).await;
+        visit.leave().await;
         drop(killer);
         recorded
     }
@@ -180,21 +182,11 @@ impl Connected {
     /// Ends the program and the connection, and gives the recording back. Nothing of what the target has yet to say or to
     /// take is waited for: the socket is reset, so that the target learns of it at once.
     pub async fn cut(self) -> Recorded {
-        let Self { recorded, leg, connection, killer } = self;
-        let _ = timeout(CUT, async {
-            leg.hang_up().await;
-            goodbye(connection).await;
-        })
-        .await;
+        let Self { recorded, leg, visit, killer } = self;
+        let program = recorded.permitted().asked().start.is_session();
+        visit.cut(program.then_some(leg)).await;
         drop(killer);
         recorded
-    }
-}
-
-/// Says goodbye; returns when it is said and the connection is closed.
-async fn goodbye(connection: Handle<Visitor>) {
-    if connection.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
-        let _ = connection.await;
     }
 }
 
@@ -219,8 +211,87 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         reached = reach(bastion, &recorded, kill) => reached,
     };
     match reached {
-        Ok((leg, connection, address)) => {
-            Ok(Connected { recorded: recorded.reached(address), leg, connection, killer })
+        Ok((leg, visit)) => Ok(Connected { recorded: recorded.reached(visit.address), leg, visit, killer }),
+        Err(why) => Err(Unconnected { recorded, why }),
+    }
+}
+
+/// A target that listens for the operator, and the recording it rests on.
+pub struct Listener {
+    recorded: Recorded,
+    visit: Visit,
+    end: End,
+    port: u32,
+    killer: DropGuard,
+}
+
+impl Listener {
+    /// The port, where the target chose it; else 0.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Where it listens, with the port it chose.
+    pub fn place(&self) -> End {
+        match &self.end {
+            End::Tcp { host, port: 0 } => End::Tcp { host: host.clone(), port: self.port },
+            other => other.clone(),
+        }
+    }
+
+    /// When the permit ends.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.recorded.permitted().permit().ends()
+    }
+
+    /// The streams that come there; `None` when they were asked for before.
+    pub fn arrivals(&mut self) -> Option<Arrivals> {
+        self.visit.arrivals.take()
+    }
+
+    /// Asks the target to listen no more, within a bounded time.
+    pub async fn stop(&self) {
+        self.visit.listen_no_more(&self.end, self.port).await;
+    }
+
+    /// Takes leave of the target, with all streams that came there, and gives the recording back.
+    pub async fn leave(self) -> Recorded {
+        let Self { recorded, visit, killer, .. } = self;
+        visit.leave().await;
+        drop(killer);
+        recorded
+    }
+
+    /// Ends the connection with all streams that came there, and gives the recording back. Nothing is waited for.
+    pub async fn cut(self) -> Recorded {
+        let Self { recorded, visit, killer, .. } = self;
+        visit.cut(None).await;
+        drop(killer);
+        recorded
+    }
+}
+
+/// Dials, checks the host key, logs in and asks the target to listen, unless it is stopped.
+pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Result<Listener, Unconnected> {
+    let kill = CancellationToken::new();
+    let killer = kill.clone().drop_guard();
+    let Start::Listen(end) = recorded.permitted().asked().start.clone() else {
+        return Err(Unconnected { recorded, why: ConnectError::Request { what: "to listen" } });
+    };
+    let asking = async {
+        let visit = arrive(bastion, &recorded, kill).await?;
+        let port = visit.listen(&end).await?;
+        Ok((visit, port))
+    };
+    let asked = tokio::select! {
+        biased;
+        () = stop.ending.cancelled() => Err(ConnectError::Stopped),
+        () = stop.gone.cancelled() => Err(ConnectError::Stopped),
+        asked = asking => asked,
+    };
+    match asked {
+        Ok((visit, port)) => {
+            Ok(Listener { recorded: recorded.reached(visit.address), visit, end, port, killer })
         }
         Err(why) => Err(Unconnected { recorded, why }),
     }
@@ -230,81 +301,39 @@ async fn reach(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
-) -> Result<(Leg, Handle<Visitor>, SocketAddr), ConnectError> {
+) -> Result<(Leg, Visit), ConnectError> {
+    let permitted = recorded.permitted();
+    let visit = arrive(bastion, recorded, kill).await?;
+    let asked = permitted.asked();
+    let leg = match permitted.kind().destination() {
+        Some(destination) => visit.forward(destination, asked.start.origin()).await?,
+        None => visit.run(asked).await?,
+    };
+    Ok((leg, visit))
+}
+
+/// A connection for what is recorded here.
+async fn arrive(
+    bastion: &Bastion,
+    recorded: &Recorded,
+    kill: CancellationToken,
+) -> Result<Visit, ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
     let target = bundle
         .target(permitted.target())
         .ok_or_else(|| ConnectError::Registered { why: "the target is no longer registered".into() })?;
-    // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
-    let place = bastion.targets.place(target.name());
-    let _place = timeout(PATIENCE, place)
-        .await
-        .map_err(|_| ConnectError::Timeout { step: "waiting for other logins" })?;
-    let (stream, address) = dial::dial(&target.address().to_string()).await?;
-    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
-    let known = known_host(target)?;
-    let now = bastion.clock.now();
-    let certificate = login::certify(
-        bastion,
-        &Purpose {
-            account: permitted.account(),
-            key_id: format!("bartizan session={} operator={}", recorded.session(), permitted.operator()),
-            sources: sources(target, local),
-            now,
+    let asked = permitted.asked();
+    let errand = Errand {
+        target,
+        account: permitted.account(),
+        key_id: format!("bartizan session={} operator={}", recorded.session(), permitted.operator()),
+        allow: Allow {
+            agent: asked.agent,
+            x11: asked.screen.is_some(),
+            forward: matches!(asked.start, Start::Forward(_) | Start::Listen(_)),
         },
-    )?;
-    let gate = Arc::new(Gate::default());
-    let stranger = Arc::new(OnceLock::new());
-    let config = Arc::new(algorithms::config(&known));
-    let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = BufReader::with_capacity(READ_AHEAD, Line::new(stream));
-    let stream = Gated::new(stream, gate.clone(), kill);
-    let logging_in = async {
-        let mut handle = client::connect_stream(config, stream, visitor).await.map_err(|why| {
-            let why = stranger.get().map_or_else(|| why.to_string(), ToString::to_string);
-            if stranger.get().is_some() {
-                ConnectError::HostKey { address, why }
-            } else {
-                ConnectError::Protocol { why }
-            }
-        })?;
-        login::login(&mut handle, permitted.account(), &certificate).await?;
-        let channel = handle
-            .channel_open_session()
-            .await
-            .map_err(|why| ConnectError::Protocol { why: why.to_string() })?;
-        Ok((handle, channel))
+        expects: Expects::of(asked),
     };
-    let (handle, channel) =
-        timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })??;
-    let (mut read, write) = channel.split();
-    let early = Asking { read: &mut read, write: &write, gate: &gate }.ask(permitted.asked()).await?;
-    Ok((Leg::new(read, write, gate, early), handle, address))
-}
-
-/// How the target sees the bastion: as the bundle says, else by the socket's own address.
-fn sources(target: &Target, local: IpAddr) -> Vec<IpAddr> {
-    // Ranges were refused when the bundle was applied.
-    let named: Vec<IpAddr> =
-        target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
-    if named.is_empty() { vec![local] } else { named }
-}
-
-fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {
-    let read = |texts: &[String]| -> Result<Vec<PublicKey>, ConnectError> {
-        texts
-            .iter()
-            .map(|text| {
-                PublicKey::from_openssh(text).map_err(|why| ConnectError::Registered { why: why.to_string() })
-            })
-            .collect()
-    };
-    let address = target.address().to_string();
-    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-    Ok(KnownHost {
-        keys: read(target.host_keys())?,
-        authorities: read(target.host_ca())?,
-        names: vec![target.name().to_string(), host.trim_matches(['[', ']']).to_owned()],
-    })
+    visit::open(bastion, errand, kill).await
 }

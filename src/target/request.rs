@@ -9,9 +9,9 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Pty};
 use tokio::time::timeout;
 
 use super::ConnectError;
-use super::gate::Gate;
+use super::gate::{Gate, Meter};
 use super::leg;
-use crate::channel::{Asked, FromTarget, Start, Terminal};
+use crate::channel::{Asked, FromTarget, Screen, Start, Terminal};
 
 /// The longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +23,7 @@ pub(super) struct Asking<'a> {
     pub(super) read: &'a mut ChannelReadHalf,
     pub(super) write: &'a ChannelWriteHalf<Msg>,
     pub(super) gate: &'a Gate,
+    pub(super) meter: &'a Meter,
 }
 
 impl Asking<'_> {
@@ -33,6 +34,15 @@ impl Asking<'_> {
             self.terminal(terminal).await?;
             self.answered("a terminal", &mut early).await?;
         }
+        if asked.agent {
+            self.write.agent_forward(true).await.map_err(protocol)?;
+            self.refusable(&mut early).await?;
+        }
+        if let Some(Screen { single, protocol: name, cookie, number }) = &asked.screen {
+            let asking = self.write.request_x11(true, *single, name.as_str(), cookie.as_str(), *number);
+            asking.await.map_err(protocol)?;
+            self.refusable(&mut early).await?;
+        }
         for (name, value) in &asked.environment {
             // Without a reply: a target's AcceptEnv is its own affair.
             self.write.set_env(false, name.as_str(), value.as_str()).await.map_err(protocol)?;
@@ -41,12 +51,16 @@ impl Asking<'_> {
             Start::Shell => self.write.request_shell(true).await,
             Start::Exec(command) => self.write.exec(true, command.as_ref()).await,
             Start::Subsystem(name) => self.write.request_subsystem(true, name.as_str()).await,
+            // Streams are opened, not asked for.
+            Start::Forward(_) | Start::Listen(_) | Start::Return(_) | Start::Agent | Start::X11(_) => {
+                return Ok(early);
+            }
         }
         .map_err(protocol)?;
         let what = match asked.start {
             Start::Shell => "a shell",
             Start::Exec(_) => "the command",
-            Start::Subsystem(_) => "the subsystem",
+            _ => "the subsystem",
         };
         self.answered(what, &mut early).await?;
         Ok(early)
@@ -63,6 +77,14 @@ impl Asking<'_> {
             .request_pty(true, &terminal.term, size.columns, size.rows, size.width, size.height, &modes)
             .await
             .map_err(protocol)
+    }
+
+    /// Waits for an answer that may be a no: the program runs without it then.
+    async fn refusable(&mut self, early: &mut VecDeque<FromTarget>) -> Result<(), ConnectError> {
+        match self.answered("this", early).await {
+            Err(ConnectError::Request { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     async fn answered(
@@ -84,7 +106,7 @@ impl Asking<'_> {
                             why: "the target talks before it answers".into(),
                         });
                     }
-                    early.extend(leg::read(other, self.gate));
+                    early.extend(leg::read(other, self.gate, self.meter));
                 }
             }
         }

@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use keys::Allow;
 use policy::{AccountName, Address, Target};
 use russh::client;
 use russh::keys::PublicKeyOrCertificate;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
-use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::gate::{Gate, Gated};
+use super::arrivals::Expects;
 use super::hostkey::KnownHost;
-use super::login::{self, Purpose, Visitor};
-use super::{ConnectError, GOODBYE, PATIENCE, READ_AHEAD, algorithms, dial, known_host, sources};
+use super::visit::{self, Errand};
+use super::{ConnectError, algorithms, dial};
 use crate::bastion::Bastion;
 
 /// The longest that a server may take to show one key.
@@ -89,29 +89,17 @@ pub async fn check(
     target: &Target,
     account: &AccountName,
 ) -> Result<SocketAddr, ConnectError> {
-    let _place = bastion.targets.place(target.name()).await;
-    let (stream, address) = dial::dial(&target.address().to_string()).await?;
-    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
-    let known = known_host(target)?;
-    let now = bastion.clock.now();
-    let purpose =
-        Purpose { account, key_id: "bartizan check".to_owned(), sources: sources(target, local), now };
-    let certificate = login::certify(bastion, &purpose)?;
-    let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
-    let config = Arc::new(algorithms::config(&known));
-    let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone() };
-    let stream = Gated::new(BufReader::with_capacity(READ_AHEAD, stream), gate, CancellationToken::new());
-    let logging_in = async {
-        let mut handle =
-            client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
-                Some(stranger) => ConnectError::HostKey { address, why: stranger.to_string() },
-                None => ConnectError::Protocol { why: why.to_string() },
-            })?;
-        login::login(&mut handle, account, &certificate).await?;
-        let _ = timeout(GOODBYE, handle.disconnect(russh::Disconnect::ByApplication, "", "")).await;
-        Ok(address)
+    let errand = Errand {
+        target,
+        account,
+        key_id: "bartizan check".to_owned(),
+        allow: Allow::default(),
+        expects: Expects::default(),
     };
-    timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })?
+    let visit = visit::open(bastion, errand, CancellationToken::new()).await?;
+    let address = visit.address;
+    visit.leave().await;
+    Ok(address)
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use crate::bundle::patterns::Patterns;
 use crate::bundle::require::Require;
 use crate::bundle::target::labels;
 use crate::bundle::written::{Word, WrittenGrant};
-use crate::channel::Capability;
+use crate::channel::{Capability, ChannelKind};
+use crate::destination::Destination;
 use crate::hours::Hours;
 use crate::names::{AccountName, GrantName, OperatorName, RoleName};
-use crate::network::Address;
 use crate::pattern::{Labels, TargetPattern};
 use crate::span;
 
@@ -35,7 +35,7 @@ pub struct Grant {
     labels: Labels,
     accounts: BTreeSet<AccountName>,
     allow: BTreeSet<Capability>,
-    forward_to: Vec<Address>,
+    forward_to: Vec<Destination>,
     require: Require,
     hours: Option<Hours>,
     until: Option<Timestamp>,
@@ -87,7 +87,7 @@ impl Grant {
 
     /// Where `forward` may lead, as seen from the target; not empty exactly when `forward` is allowed.
     #[must_use]
-    pub fn forward_to(&self) -> &[Address] {
+    pub fn forward_to(&self) -> &[Destination] {
         &self.forward_to
     }
 
@@ -129,6 +129,18 @@ impl Grant {
         by_name && by_labels && !(self.targets.is_empty() && self.labels.is_empty())
     }
 
+    /// Whether it allows everything that this kind of channel needs, and for a forward also names where it leads.
+    #[must_use]
+    pub fn allows(&self, kind: &ChannelKind) -> bool {
+        kind.needs().iter().all(|needed| self.allow.contains(needed)) && self.leads_to(kind)
+    }
+
+    /// Whether a forward of this kind leads where the grant says; yes for what is no forward.
+    #[must_use]
+    pub fn leads_to(&self, kind: &ChannelKind) -> bool {
+        kind.destination().is_none_or(|destination| self.forward_to.contains(destination))
+    }
+
     pub(super) fn check(
         written: &WrittenGrant,
         patterns: &mut Patterns,
@@ -161,7 +173,7 @@ impl Grant {
                 None => Labels::new(),
             },
             accounts: one_or_more(&written.accounts, "accounts", MOST, place, AccountName::parse)?,
-            forward_to: optional(written.forward_to.as_ref(), "forward_to", MOST, place, Address::parse)?,
+            forward_to: optional(written.forward_to.as_ref(), "forward_to", MOST, place, Destination::parse)?,
             allow,
             require: Require::check(written.require.as_ref(), place)?,
             hours: hours(written.hours.as_ref(), place)?,

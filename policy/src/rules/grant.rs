@@ -54,6 +54,7 @@ fn held_against(grant: &Grant, case: &Case<'_>) -> Result<Context, No> {
         ("names_target", Expression::new_bool(grant.names_target(case.target))),
         ("account", Expression::new_string(case.account.to_string())),
         ("needs", texts(&needs)),
+        ("leads_there", Expression::new_bool(grant.leads_to(case.kind))),
         ("factors", texts(&case.factors)),
         ("levels", texts(levels)),
         ("assurance", Expression::new_long(long(case.assurance.into()))),

@@ -67,6 +67,10 @@ fn asked(case: &Case<'_>) -> Result<Context, No> {
         ChannelKind::Exec => ("exec", None),
         ChannelKind::Sftp => ("sftp", None),
         ChannelKind::Subsystem(name) => ("subsystem", Some(name.as_str())),
+        ChannelKind::Forward(_) => ("forward", None),
+        ChannelKind::ReverseForward => ("reverse-forward", None),
+        ChannelKind::Agent => ("agent", None),
+        ChannelKind::X11 => ("x11", None),
     };
     let mut pairs = vec![
         ("account", text(case.account.as_str())),
@@ -78,6 +82,7 @@ fn asked(case: &Case<'_>) -> Result<Context, No> {
         ("now", Expression::new_datetime(case.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
     ];
     pairs.extend(subsystem.map(|name| ("subsystem", text(name))));
+    pairs.extend(case.kind.destination().map(|to| ("forward_to", text(&to.to_string()))));
     pairs.extend(case.code_age.map(|age| ("code_age", Expression::new_long(seconds(age)))));
     pairs.extend(case.reason.map(|reason| ("reason", text(reason))));
     pairs.extend(device(case)?.map(|device| ("device", device)));

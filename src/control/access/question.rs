@@ -30,7 +30,7 @@ pub struct Question {
     /// On which account; else the target's default.
     #[arg(long)]
     account: Option<AccountName>,
-    /// To do what: shell, exec, sftp or subsystem:NAME.
+    /// To do what: shell, exec, sftp, subsystem:NAME, forward:HOST:PORT, forward:unix:/PATH, reverse-forward, agent or x11.
     #[arg(long = "do", value_name = "KIND", default_value = "shell", value_parser = kind)]
     what: String,
     /// When, such as 2026-03-01T09:00:00Z; else now.
@@ -186,6 +186,7 @@ fn consideration(one: &policy::Considered) -> String {
         lacks.push("not for this account".to_owned());
     }
     lacks.extend(one.not_allowed.iter().map(|c| format!("does not allow {c}")));
+    lacks.extend((one.not_allowed.is_empty() && !one.leads_there).then(|| "does not lead there".to_owned()));
     let lacks = if lacks.is_empty() { "fits".to_owned() } else { lacks.join(", ") };
     format!("{}: {lacks}", one.grant)
 }
