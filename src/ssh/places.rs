@@ -10,7 +10,7 @@ use policy::Network;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, Caps, Chance, Full, Offence, Penalties, Place, Source, Stage};
+use super::admission::{Admission, Caps, Chance, Footing, Full, Offence, Penalties, Place, Source, Stage};
 use super::counts::{self, Dropped};
 use crate::clock::Clock;
 use crate::config::Ssh;
@@ -97,7 +97,11 @@ impl Places {
             self.turn_away(&mut inner, Dropped::Penalty, source);
             return None;
         }
-        let (place, evicted) = match inner.admission.enter(source, chance, now) {
+        let footing = match inner.penalties.vouches(source, now) {
+            true => Footing::Familiar,
+            false => Footing::Stranger,
+        };
+        let (place, evicted) = match inner.admission.enter(source, footing, chance, now) {
             Ok(entered) => entered,
             Err(full) => {
                 self.turn_away(&mut inner, full.into(), source);

@@ -9,9 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bartizan_integration_tests::{Builder, Rig, until};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::raw::{address, from, is_closed};
+use crate::raw::{address, from, is_closed, raise_limit};
 
 /// How often each source opens again what was closed.
 const ROUND: Duration = Duration::from_secs(1);
@@ -28,8 +27,7 @@ struct Flood {
 impl Flood {
     /// So many connections from each of so many addresses; every other one says a line and nothing else.
     fn start(to: SocketAddr, sources: u8, each: usize) -> Self {
-        let limit = getrlimit(Resource::Nofile).maximum;
-        setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+        raise_limit();
         let (over, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let numbers: Vec<u8> = (1..=sources).collect();
         let threads = numbers.chunks(50).map(|some| {

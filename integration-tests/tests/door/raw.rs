@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The line that every bastion begins with.
 pub const LINE: &[u8] = b"SSH-2.0-Bartizan\r\n";
@@ -15,6 +16,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An address of this machine that nobody else uses: 127.0.1.1 and on.
 pub fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, number)
+}
+
+/// As many descriptors for this test as the system lets it have: a crowd needs more than is usual.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
 }
 
 /// Connects from this address.

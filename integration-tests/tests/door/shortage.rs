@@ -9,7 +9,7 @@ use std::time::Duration;
 use bartizan_integration_tests::{DEADLINE, Rig, until};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::raw::{from, is_answered, is_closed};
+use crate::raw::{from, is_answered, is_closed, raise_limit};
 
 fn limit(rig: &Rig, descriptors: u64) {
     let pid = Pid::from_raw(rig.server().pid().try_into().unwrap());
@@ -50,7 +50,8 @@ impl Echo {
 }
 
 fn crowd(rig: &Rig) -> Vec<TcpStream> {
-    (0..400).filter_map(|_| from(Ipv4Addr::LOCALHOST, rig.server().address()).ok()).collect()
+    raise_limit();
+    (0..400).map(|_| from(Ipv4Addr::LOCALHOST, rig.server().address()).unwrap()).collect()
 }
 
 fn shed(crowd: &[TcpStream]) -> usize {

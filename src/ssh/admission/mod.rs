@@ -2,7 +2,8 @@
 //! Never knows a socket or a clock: places are numbers, times and chances are arguments.
 //!
 //! A connection comes nearer to its login step by step ([`Stage`]). Who is new is not turned away because others hold all
-//! places: somebody makes room. Who has proven nothing before who has, whoever holds most before whoever holds one, who
+//! places: somebody makes room. Who has proven nothing before who has, who comes from where nobody has logged in lately before
+//! who does not, whoever holds most before whoever holds one, who
 //! had time before who had none, who said little before who said more, the oldest first. Why, is told in `docs/decisions/`.
 
 mod penalties;
@@ -69,6 +70,18 @@ pub(super) enum Stage {
     Proven,
 }
 
+/// What is known of a newcomer's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Footing {
+    /// Nothing.
+    Stranger,
+    /// Somebody has logged in from there lately.
+    Familiar,
+}
+
+/// So many connections of a familiar source go after those of strangers; more of them count like any other.
+const FAMILIAR: usize = 4;
+
 /// Everybody at the door and behind it.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -84,6 +97,7 @@ pub(super) struct Admission {
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     source: Source,
+    footing: Footing,
     stage: Stage,
     since: Duration,
 }
@@ -119,6 +133,7 @@ impl Admission {
     pub(super) fn enter(
         &mut self,
         source: Source,
+        footing: Footing,
         chance: Chance,
         now: Duration,
     ) -> Result<(Place, Option<Place>), Full> {
@@ -138,7 +153,7 @@ impl Admission {
         }
         let place = Place(self.next);
         self.next += 1;
-        self.waiting.insert(place, Waiting { source, stage: Stage::Silent, since: now });
+        self.waiting.insert(place, Waiting { source, footing, stage: Stage::Silent, since: now });
         self.sources.entry(source).or_default().unproven += 1;
         Ok((place, evicted))
     }
@@ -200,8 +215,9 @@ impl Admission {
             let unproven = waiting.stage < Stage::Proven;
             let new = usize::from(unproven && waiting.source == source);
             let count = if unproven { held.unproven + new } else { held.proven };
+            let strange = waiting.footing == Footing::Stranger || held.waiting() > FAMILIAR;
             let settled = now.saturating_sub(waiting.since) >= SETTLED;
-            (unproven, count, settled, Reverse(waiting.stage), Reverse(place))
+            (unproven, strange, count, settled, Reverse(waiting.stage), Reverse(place))
         };
         let candidates = self.waiting.iter().filter(|(_, waiting)| !of_its_own || waiting.source == source);
         candidates.max_by_key(|(place, waiting)| order(**place, waiting)).map(|(place, _)| *place)

@@ -85,6 +85,11 @@ impl Penalties {
         self.sources.get(&source).is_some_and(|record| record.active && record.until > now)
     }
 
+    /// Whether somebody has logged in from this source lately.
+    pub(in crate::ssh) fn vouches(&self, source: Source, now: Duration) -> bool {
+        self.sources.get(&source).is_some_and(|record| record.known > now)
+    }
+
     /// Adds what a connection of this source did.
     pub(in crate::ssh) fn add(&mut self, source: Source, offence: Offence, now: Duration) {
         let mut record = self.record(source, now);

@@ -32,52 +32,72 @@ fn an_ipv6_network_is_one_source_and_mapped_addresses_are_ipv4() {
 #[test]
 fn whoever_holds_most_makes_room_and_the_oldest_first() {
     let mut door = Admission::new(CAPS);
-    let (honest, _) = door.enter(source(1), NEVER, seconds(0)).unwrap();
-    let flood: Vec<Place> =
-        (0..7).map(|n| door.enter(source(2 + n % 2), NEVER, seconds(0)).unwrap().0).collect();
-    let (_, evicted) = door.enter(source(9), NEVER, seconds(0)).unwrap();
+    let (honest, _) = door.enter(source(1), Footing::Stranger, NEVER, seconds(0)).unwrap();
+    let flood: Vec<Place> = (0..7)
+        .map(|n| door.enter(source(2 + n % 2), Footing::Stranger, NEVER, seconds(0)).unwrap().0)
+        .collect();
+    let (_, evicted) = door.enter(source(9), Footing::Stranger, NEVER, seconds(0)).unwrap();
     assert_eq!(evicted, Some(flood[0]));
     assert!(door.waiting.contains_key(&honest));
     assert_eq!(door.waiting(), CAPS.waiting);
 }
 
 #[test]
+fn strangers_make_room_before_whoever_comes_from_a_familiar_place_while_they_are_few() {
+    let mut door = Admission::new(CAPS);
+    let mut enter = |n, footing| door.enter(source(n), footing, NEVER, seconds(0)).unwrap();
+    // The oldest of all, and silent; then a flood, each from an address of its own.
+    let (familiar, _) = enter(1, Footing::Familiar);
+    for n in 2..200 {
+        let (_, evicted) = enter(n, Footing::Stranger);
+        assert_ne!(evicted, Some(familiar));
+    }
+    // Whoever holds more than a few is like any other.
+    let caps = Caps { waiting_each: 8, ..CAPS };
+    let mut door = Admission::new(caps);
+    let mut enter = |n, footing| door.enter(source(n), footing, NEVER, seconds(0)).unwrap();
+    let crowd: Vec<Place> = (0..8).map(|_| enter(1, Footing::Familiar).0).collect();
+    assert_eq!(enter(2, Footing::Stranger).1, Some(crowd[0]));
+}
+
+#[test]
 fn who_proved_something_goes_last_and_who_logged_in_never() {
     let mut door = Admission::new(CAPS);
-    let crowd: Vec<Place> = (0..4).map(|_| door.enter(source(1), NEVER, seconds(0)).unwrap().0).collect();
+    let crowd: Vec<Place> =
+        (0..4).map(|_| door.enter(source(1), Footing::Stranger, NEVER, seconds(0)).unwrap().0).collect();
     door.advance(crowd[0], Stage::Proven);
     door.authenticated(crowd[1]);
-    door.enter(source(1), NEVER, seconds(0)).unwrap();
+    door.enter(source(1), Footing::Stranger, NEVER, seconds(0)).unwrap();
     assert_eq!(
-        door.enter(source(1), NEVER, seconds(0)).unwrap().1,
+        door.enter(source(1), Footing::Stranger, NEVER, seconds(0)).unwrap().1,
         Some(crowd[2]),
         "the oldest unproven of its own"
     );
     assert!(door.waiting.contains_key(&crowd[0]) && door.inside.contains_key(&crowd[1]));
     let mut full = Admission::new(CAPS);
     for n in 0..12 {
-        let (place, _) = full.enter(source(n), NEVER, seconds(0)).unwrap();
+        let (place, _) = full.enter(source(n), Footing::Stranger, NEVER, seconds(0)).unwrap();
         full.authenticated(place);
     }
-    assert_eq!(full.enter(source(77), NEVER, seconds(0)), Err(Full::All));
+    assert_eq!(full.enter(source(77), Footing::Stranger, NEVER, seconds(0)), Err(Full::All));
     let mut each = Admission::new(CAPS);
     for _ in 0..6 {
-        let (place, _) = each.enter(source(1), NEVER, seconds(0)).unwrap();
+        let (place, _) = each.enter(source(1), Footing::Stranger, NEVER, seconds(0)).unwrap();
         each.authenticated(place);
     }
-    assert_eq!(each.enter(source(1), NEVER, seconds(0)), Err(Full::Source));
-    assert!(each.enter(source(2), NEVER, seconds(0)).is_ok());
+    assert_eq!(each.enter(source(1), Footing::Stranger, NEVER, seconds(0)), Err(Full::Source));
+    assert!(each.enter(source(2), Footing::Stranger, NEVER, seconds(0)).is_ok());
 }
 
 #[test]
 fn a_source_above_its_share_is_dropped_early_and_a_newcomer_is_not() {
     let mut door = Admission::new(CAPS);
     for n in 0..4 {
-        door.enter(source(n % 2), ALWAYS, seconds(0)).unwrap();
+        door.enter(source(n % 2), Footing::Stranger, ALWAYS, seconds(0)).unwrap();
     }
-    assert_eq!(door.enter(source(1), ALWAYS, seconds(0)), Err(Full::Early));
-    assert!(door.enter(source(1), NEVER, seconds(0)).is_ok());
-    assert!(door.enter(source(9), ALWAYS, seconds(0)).is_ok());
+    assert_eq!(door.enter(source(1), Footing::Stranger, ALWAYS, seconds(0)), Err(Full::Early));
+    assert!(door.enter(source(1), Footing::Stranger, NEVER, seconds(0)).is_ok());
+    assert!(door.enter(source(9), Footing::Stranger, ALWAYS, seconds(0)).is_ok());
 }
 
 #[test]
@@ -132,7 +152,8 @@ fn the_table_of_penalties_is_bounded_and_the_worst_stay() {
 #[test]
 fn among_many_who_hold_one_place_each_who_said_least_goes_first() {
     let mut door = Admission::new(Caps { all: 100, all_each: 100, waiting: 4, waiting_each: 4 });
-    let enter = |door: &mut Admission, n, at| door.enter(source(n), NEVER, seconds(at)).unwrap();
+    let enter =
+        |door: &mut Admission, n, at| door.enter(source(n), Footing::Stranger, NEVER, seconds(at)).unwrap();
     let (honest, _) = enter(&mut door, 0, 100);
     door.advance(honest, Stage::Speaking);
     // A flood of silent ones from ever new sources, in one moment.
@@ -186,7 +207,7 @@ fn check(door: &Admission) -> Result<(), TestCaseError> {
 fn enter(door: &mut Admission, new: Source, chance: u8, clock: u64) -> Result<Option<Place>, TestCaseError> {
     let (waiting, sources) = (door.waiting.clone(), door.sources.clone());
     let held = |of: Source| sources.get(&of).copied().unwrap_or_default();
-    match door.enter(new, Chance(chance), seconds(clock)) {
+    match door.enter(new, Footing::Stranger, Chance(chance), seconds(clock)) {
         Ok((place, evicted)) => {
             if let Some(victim) = evicted.map(|evicted| waiting[&evicted]) {
                 let heaviest = sources.values().map(|held| held.unproven).max().unwrap_or(0);
