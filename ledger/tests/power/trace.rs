@@ -82,7 +82,8 @@ fn call(line: &str, root: &Path) -> Option<Call> {
         return None;
     }
     let arguments = arguments.trim_end().strip_suffix(')')?;
-    let fields: Vec<&str> = arguments.split(", ").collect();
+    // A call that was seen in two parts has a blank where they meet.
+    let fields: Vec<&str> = arguments.split(", ").map(str::trim_end).collect();
     let number = |text: &str| -> usize { text.split('<').next().unwrap_or_default().trim().parse().unwrap() };
     let ours = |path: PathBuf| path.starts_with(root).then_some(path);
     let of_fd = |field: &str| ours(described(field)?);
