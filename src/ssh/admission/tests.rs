@@ -53,7 +53,7 @@ fn strangers_make_room_before_whoever_comes_from_a_familiar_place_while_they_are
         assert_ne!(evicted, Some(familiar));
     }
     // Whoever holds more than a few is like any other.
-    let caps = Caps { waiting_each: 8, ..CAPS };
+    let caps = Caps { all_each: 8, waiting_each: 8, ..CAPS };
     let mut door = Admission::new(caps);
     let mut enter = |n, footing| door.enter(source(n), footing, NEVER, seconds(0)).unwrap();
     let crowd: Vec<Place> = (0..8).map(|_| enter(1, Footing::Familiar).0).collect();
