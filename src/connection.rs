@@ -76,9 +76,7 @@ pub async fn enter(
     cutter: Cutter,
     reference: Reference,
 ) -> Option<Arc<Connection>> {
-    let mut event = bastion.audit.event("auth.login");
-    event.operator = Some(authenticated.operator().to_string());
-    event.device = authenticated.device().map(ToString::to_string);
+    let mut event = about(bastion, "auth.login", &authenticated);
     event.outcome = Some("ok".into());
     event.detail = authenticated.detail();
     event.detail.insert("peer".into(), peer.to_string().into());
@@ -144,9 +142,7 @@ pub async fn enter_inner(
 
 /// An event about more that was asked of who is logged in, on the way to this account.
 fn step_up(bastion: &Bastion, authenticated: &Authenticated, route: &Route) -> Event {
-    let mut event = bastion.audit.event("auth.step_up");
-    event.operator = Some(authenticated.operator().to_string());
-    event.device = authenticated.device().map(ToString::to_string);
+    let mut event = about(bastion, "auth.step_up", authenticated);
     event.target = route.target.as_ref().map(ToString::to_string);
     event.account = route.account.as_ref().map(ToString::to_string);
     event.detail.insert("peer".into(), authenticated.peer().to_string().into());
@@ -181,25 +177,23 @@ pub async fn not_stepped_up(bastion: &Bastion, authenticated: &Authenticated, ro
 
 /// The user name inside a jump to `target` is no account's.
 pub async fn refuse_account(bastion: &Bastion, outer: &Connection, target: &TargetName) {
-    let mut event = bastion.audit.event("access.denied");
+    let reference = outer.reference.clone();
+    let cause = "the user name inside a jump is no account's name";
+    let why = Refusal::new("LOGIN-007", "no account has this name", cause, reference);
+    let mut event = about(bastion, "access.denied", &outer.authenticated());
     event.target = Some(target.to_string());
-    let cause = "the user name inside a jump is no account's name".to_owned();
-    denied(bastion, outer, event, ("LOGIN-007", "no account has this name", cause)).await;
+    why.describe(&mut event);
+    if let Err(failed) = bastion.audit.note(event).await {
+        tracing::error!(reference = %why.reference(), %failed, "a refused account was not logged");
+    }
 }
 
-async fn denied(
-    bastion: &Bastion,
-    connection: &Connection,
-    mut event: Event,
-    (code, told, cause): (&'static str, &'static str, String),
-) {
-    let authenticated = connection.authenticated();
+/// An event of `kind` about who is logged in.
+fn about(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
+    let mut event = bastion.audit.event(kind);
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);
-    Refusal::new(code, told, cause, connection.reference.clone()).describe(&mut event);
-    if let Err(failed) = bastion.audit.note(event).await {
-        tracing::error!(reference = %connection.reference, %failed, code, "a refusal was not logged");
-    }
+    event
 }
 
 /// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.

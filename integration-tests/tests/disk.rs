@@ -31,9 +31,10 @@ fn full(sizes: &[u64]) {
     for (round, but) in sizes.iter().enumerate() {
         let told = format!("round {round}, {but} bytes left");
         assert!(has_reserve(&rig), "{told}");
-        let mut running = rig
-            .client("ana")
-            .start("db1", "echo begun; while :; do head -c 3000 /dev/urandom | base64 || exit; sleep 0.02; done");
+        let mut running = rig.client("ana").start(
+            "db1",
+            "echo begun; while :; do head -c 3000 /dev/urandom | base64 || exit; sleep 0.02; done",
+        );
         let mut out = BufReader::new(running.stdout.take().unwrap());
         let mut seen = String::new();
         out.read_line(&mut seen).unwrap();

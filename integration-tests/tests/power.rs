@@ -16,8 +16,7 @@ mod disk;
 #[path = "../../ledger/tests/power/trace.rs"]
 mod trace;
 
-use chance::Chance;
-use disk::{Cut, Disk};
+use disk::{Cut, Cuts, Disk};
 use trace::{Call, Step};
 
 #[test]
@@ -40,24 +39,8 @@ struct Seen {
 
 fn cut(most: usize) {
     let (rig, before, steps, seen) = traced(Rig::new().operator("ana").target("db1"));
-    let mut cuts = Vec::new();
-    let mut at = before.clone();
-    for step in &steps {
-        at.step(step);
-        if !matches!(step.call, Call::Sync(_) | Call::Said(_)) {
-            cuts.extend(at.cuts());
-        }
-    }
-    cuts.extend(at.cuts());
-    let all = cuts.len();
-    let mut chance = Chance::new();
-    let seed = chance.seed;
-    chance.sample(&mut cuts, most);
-    cuts.sort_by_key(|cut| cut.after);
-
-    let memory = Path::new("/dev/shm");
-    let temp = std::env::temp_dir();
-    let folder = tempfile::tempdir_in(if memory.is_dir() { memory } else { &temp }).unwrap();
+    let Cuts { chosen: cuts, all, seed } = Cuts::of(&before, &steps, most);
+    let folder = disk::folder();
     let (mut at, mut coming) = (before, steps.iter());
     let mut states: BTreeMap<String, usize> = BTreeMap::new();
     for (number, cut) in cuts.iter().enumerate() {

@@ -196,7 +196,7 @@ impl Conduct {
 }
 
 /// Finds the packets in the reads that russh makes: it asks for a head of four or sixteen bytes, then for the rest of the
-/// packet and nothing more (its `cipher::read`; `integration-tests/tests/door.rs` holds it to that).
+/// packet and nothing more (its `cipher::read`; `integration-tests/tests/door/` holds it to that).
 #[derive(Debug, Default)]
 pub(super) struct Packets {
     /// Bytes still wanted by the read that is going on.

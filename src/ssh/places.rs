@@ -10,7 +10,7 @@ use policy::Network;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, Caps, Chance, Footing, Full, Offence, Penalties, Place, Source, Stage};
+use super::admission::{Admission, Caps, Chance, Full, Offence, Penalties, Place, Source, Stage};
 use super::counts::{self, Dropped};
 use crate::clock::Clock;
 use crate::config::Ssh;
@@ -97,10 +97,7 @@ impl Places {
             self.turn_away(&mut inner, Dropped::Penalty, source);
             return None;
         }
-        let footing = match inner.penalties.vouches(source, now) {
-            true => Footing::Familiar,
-            false => Footing::Stranger,
-        };
+        let footing = inner.penalties.footing(source, now);
         let (place, evicted) = match inner.admission.enter(source, footing, chance, now) {
             Ok(entered) => entered,
             Err(full) => {

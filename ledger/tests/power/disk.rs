@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::chance::Chance;
 use crate::trace::{Call, Step};
 
 /// How one file's changes since its last sync come out.
@@ -34,6 +35,41 @@ pub(crate) struct Cut {
     pub(crate) others: Keep,
     /// How many of the new names in each folder are there.
     pub(crate) names: usize,
+}
+
+/// The cuts that are tried of those that may happen in a run.
+pub(crate) struct Cuts {
+    /// Chosen by chance, in the order in which they come.
+    pub(crate) chosen: Vec<Cut>,
+    /// How many there are in all.
+    pub(crate) all: usize,
+    /// What the choice began with.
+    pub(crate) seed: u64,
+}
+
+impl Cuts {
+    /// At most so many of those that these steps may meet.
+    pub(crate) fn of(before: &Disk, steps: &[Step], most: usize) -> Self {
+        let (mut at, mut chosen) = (before.clone(), Vec::new());
+        for step in steps {
+            at.step(step);
+            if !matches!(step.call, Call::Sync(_) | Call::Said(_)) {
+                chosen.extend(at.cuts());
+            }
+        }
+        chosen.extend(at.cuts());
+        let (all, mut chance) = (chosen.len(), Chance::new());
+        let seed = chance.seed;
+        chance.sample(&mut chosen, most);
+        chosen.sort_by_key(|cut| cut.after);
+        Self { chosen, all, seed }
+    }
+}
+
+/// A folder in memory, where there is one: thousands of states are made last in it, and nobody cuts this machine's power.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let (memory, temp) = (Path::new("/dev/shm"), std::env::temp_dir());
+    tempfile::tempdir_in(if memory.is_dir() { memory } else { &temp }).unwrap()
 }
 
 #[derive(Clone, Debug)]

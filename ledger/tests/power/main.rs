@@ -24,8 +24,7 @@ use bartizan_ledger::log::{Event, Filter, Log, Reader, Sign, VerifierKey, verify
 use bartizan_ledger::recording::{State, file_name, recover_with_key};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use chance::Chance;
-use disk::Disk;
+use disk::{Cuts, Disk};
 use trace::{Call, Step};
 
 const KEY: [u8; 32] = [7; 32];
@@ -43,31 +42,14 @@ fn after_every_power_cut_nothing_promised_is_lost() {
 
 /// Tries so many of the states that a cut may leave, chosen by chance.
 fn cut(most: usize) {
-    // In memory: thousands of states are made last here, and nobody cuts this machine's power.
-    let memory = Path::new("/dev/shm");
-    let temp = std::env::temp_dir();
-    let folder = tempfile::tempdir_in(if memory.is_dir() { memory } else { &temp }).unwrap();
+    let folder = disk::folder();
     let scene = folder.path().join("scene");
     fs::create_dir_all(scene.join("recordings")).unwrap();
     let before = Disk::of(&scene);
     let steps = life(&scene, &folder.path().join("trace"));
     let whole = Whole::of(&scene);
 
-    let mut cuts = Vec::new();
-    let mut at = before.clone();
-    for step in &steps {
-        at.step(step);
-        if !matches!(step.call, Call::Sync(_) | Call::Said(_)) {
-            cuts.extend(at.cuts());
-        }
-    }
-    cuts.extend(at.cuts());
-    let all = cuts.len();
-    let mut chance = Chance::new();
-    let seed = chance.seed;
-    chance.sample(&mut cuts, most);
-    cuts.sort_by_key(|cut| cut.after);
-
+    let Cuts { chosen: cuts, all, seed } = Cuts::of(&before, &steps, most);
     let (mut at, mut promised, mut found) = (before, Promised::default(), Found::default());
     let mut coming = steps.iter();
     for (number, cut) in cuts.iter().enumerate() {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::Source;
+use super::{Footing, Source};
 
 /// Sources that are remembered. When there are more, those whose time is over soonest are forgotten.
 pub(super) const SOURCES: usize = 16_384;
@@ -86,8 +86,11 @@ impl Penalties {
     }
 
     /// Whether somebody has logged in from this source lately.
-    pub(in crate::ssh) fn vouches(&self, source: Source, now: Duration) -> bool {
-        self.sources.get(&source).is_some_and(|record| record.known > now)
+    pub(in crate::ssh) fn footing(&self, source: Source, now: Duration) -> Footing {
+        match self.sources.get(&source) {
+            Some(record) if record.known > now => Footing::Familiar,
+            _ => Footing::Stranger,
+        }
     }
 
     /// Adds what a connection of this source did.
