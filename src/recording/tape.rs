@@ -38,10 +38,11 @@ impl Unrecorded {
     }
 }
 
-/// Totals of one stream: everything that passed, kept or not.
+/// What passed of one stream. Each byte is witnessed once: the recording's chain holds what is kept, the digest the rest.
 struct Total {
     bytes: u64,
-    sha256: Context,
+    kept: u64,
+    rest: Context,
 }
 
 struct Inner {
@@ -50,7 +51,6 @@ struct Inner {
     input: Total,
     output: Total,
     stderr: Total,
-    kept: u64,
     cut_noted: bool,
     failed: Option<Unrecorded>,
     committed: u64,
@@ -79,7 +79,6 @@ impl Tape {
             input: Total::default(),
             output: Total::default(),
             stderr: Total::default(),
-            kept: 0,
             cut_noted: false,
             failed: None,
             committed: 0,
@@ -187,7 +186,6 @@ impl Tape {
         totals.insert("input".into(), inner.input.told());
         totals.insert("output".into(), inner.output.told());
         totals.insert("stderr".into(), inner.stderr.told());
-        totals.insert("output_kept".into(), inner.kept.into());
         if let Some(failed) = &inner.failed {
             totals.insert("recording_failed".into(), failed.to_string().into());
         }
@@ -210,17 +208,11 @@ impl Tape {
 
     fn output(&self, stream: Stream, bytes: &Bytes) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
-        let total = if stream == Stream::Stderr { &mut inner.stderr } else { &mut inner.output };
-        total.add(bytes);
-        let room = self.keep.output.saturating_sub(inner.kept);
-        let kept = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
-        if kept > 0 {
-            inner.kept += kept as u64;
-            let kept = bytes.get(..kept).unwrap_or(bytes);
-            self.append(&mut inner, stream, kept)?;
-        }
+        let room = self.keep.output.saturating_sub(inner.output.kept + inner.stderr.kept);
+        let kept = self.take(&mut inner, stream, bytes, room)?;
         if kept < bytes.len() && !self.keep.totals && !std::mem::replace(&mut inner.cut_noted, true) {
-            let note = json!({"kept": inner.kept, "rest": "counted, with its digest in the audit log"});
+            let kept = inner.output.kept + inner.stderr.kept;
+            let note = json!({"kept": kept, "rest": "counted, with its digest in the audit log"});
             self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
         }
         self.sound(&inner)
@@ -228,8 +220,26 @@ impl Tape {
 
     fn input(&self, bytes: &Bytes) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
-        inner.input.add(bytes);
-        if self.keep.input { self.append(&mut inner, Stream::Input, bytes) } else { self.sound(&inner) }
+        self.take(&mut inner, Stream::Input, bytes, if self.keep.input { u64::MAX } else { 0 })?;
+        self.sound(&inner)
+    }
+
+    /// Keeps as much of the front of `bytes` as there is `room` for, and counts the rest. Answers how much was kept.
+    fn take(&self, inner: &mut Inner, stream: Stream, bytes: &[u8], room: u64) -> Result<usize, Unrecorded> {
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        let (front, _) = bytes.split_at(room);
+        if !front.is_empty() {
+            self.append(inner, stream, front)?;
+        }
+        // A best-effort recording that has failed keeps nothing.
+        let kept = if inner.writer.is_some() { room } else { 0 };
+        let total = match stream {
+            Stream::Input => &mut inner.input,
+            Stream::Stderr => &mut inner.stderr,
+            _ => &mut inner.output,
+        };
+        total.add(bytes, kept);
+        Ok(kept)
     }
 
     fn write(&self, stream: Stream, payload: &[u8]) -> Result<(), Unrecorded> {
@@ -266,18 +276,39 @@ impl Tape {
 
 impl Default for Total {
     fn default() -> Self {
-        Self { bytes: 0, sha256: Context::new(&SHA256) }
+        Self { bytes: 0, kept: 0, rest: Context::new(&SHA256) }
     }
 }
 
 impl Total {
-    fn add(&mut self, bytes: &[u8]) {
+    fn add(&mut self, bytes: &[u8], kept: usize) {
+        let (front, rest) = bytes.split_at(kept.min(bytes.len()));
         self.bytes += bytes.len() as u64;
-        self.sha256.update(bytes);
+        self.kept += front.len() as u64;
+        self.rest.update(rest);
     }
 
+    /// The digest is that of the bytes after the first `kept`; none where the recording has them all.
     fn told(&self) -> Value {
-        let digest = self.sha256.clone().finish();
-        json!({"bytes": self.bytes, "sha256": data_encoding::HEXLOWER.encode(digest.as_ref())})
+        let digest = (self.bytes == 0 || self.kept < self.bytes)
+            .then(|| data_encoding::HEXLOWER.encode(self.rest.clone().finish().as_ref()));
+        json!({"bytes": self.bytes, "kept": self.kept, "sha256": digest})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_kept_or_in_the_digest() {
+        let of = |bytes: &[u8]| data_encoding::HEXLOWER.encode(ring::digest::digest(&SHA256, bytes).as_ref());
+        let mut total = Total::default();
+        assert_eq!(total.told(), json!({"bytes": 0, "kept": 0, "sha256": of(b"")}));
+        total.add(b"kept", 4);
+        assert_eq!(total.told(), json!({"bytes": 4, "kept": 4, "sha256": null}));
+        total.add(b"half", 2);
+        total.add(b"rest", 0);
+        assert_eq!(total.told(), json!({"bytes": 12, "kept": 6, "sha256": of(b"lfrest")}));
     }
 }
