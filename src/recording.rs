@@ -276,12 +276,15 @@ async fn begin(
     let mut event = event(bastion, kind, permitted, place);
     event.detail.insert("recording".into(), id.as_str().into());
     permitted.describe(&mut event);
-    // Both in one fsync: the log knows the recording before anything is dialled.
+    // The entries in one fsync, and the row beside it: all know the recording before anything is dialled.
     let mut noted = self::event(bastion, evidence::STARTED, permitted, place);
     noted.detail = evidence::started(id.as_str());
-    let (entry, noted) = tokio::join!(bastion.audit.open(event), bastion.audit.note(noted));
-    let (entry, _) = (entry?, noted?);
-    insert(bastion, permitted, place, id, started).await?;
+    let (entry, noted, row) = tokio::join!(
+        bastion.audit.open(event),
+        bastion.audit.note(noted),
+        insert(bastion, permitted, place, id, started)
+    );
+    let (entry, _, ()) = (entry?, noted?, row?);
     Ok(entry)
 }
 

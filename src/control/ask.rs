@@ -13,7 +13,7 @@ const LONGEST: usize = 200;
 
 /// Whether what is typed is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Echo {
+pub enum Echo {
     /// As it is typed.
     On,
     /// Not at all.
@@ -21,7 +21,7 @@ pub(super) enum Echo {
 }
 
 /// A terminal that questions can be asked on.
-pub(super) struct Questions {
+pub struct Questions {
     /// Typed, and not yet taken as part of a line.
     ahead: Zeroizing<String>,
     until: Instant,
@@ -32,7 +32,7 @@ impl Questions {
     ///
     /// # Errors
     /// There is no terminal to type on.
-    pub(super) fn within<R: Reply>(limit: Duration, out: &R) -> Result<Self, Trouble> {
+    pub fn within<R: Reply>(limit: Duration, out: &R) -> Result<Self, Trouble> {
         let shape = out.shape();
         if !shape.terminal || !shape.keys {
             return Err(Trouble::said("this asks questions and there is no terminal; connect with `ssh -t`"));
@@ -41,7 +41,10 @@ impl Questions {
     }
 
     /// Asks, and waits for a line.
-    pub(super) async fn line<R: Reply>(
+    ///
+    /// # Errors
+    /// The asking side went away, gave up or took too long.
+    pub async fn line<R: Reply>(
         &mut self,
         out: &mut R,
         question: &str,
@@ -83,6 +86,11 @@ impl Questions {
                 }
             }
         }
+    }
+
+    /// What was typed after the last answer, for who comes next.
+    pub fn into_ahead(self) -> Zeroizing<String> {
+        self.ahead
     }
 
     fn took(&mut self, keys: &str) {

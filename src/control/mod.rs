@@ -2,7 +2,7 @@
 //! A word never runs before its caller may say it and, where it changes or reveals something, before the log has its beginning.
 
 mod access;
-mod ask;
+pub mod ask;
 pub mod attached;
 mod audit;
 mod ca;

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use zeroize::Zeroizing;
 
 use super::outlet::Operator;
-use super::words::Speaker;
+use super::words::{Speaker, refusal};
 use crate::bastion::Bastion;
-use crate::channel::{FromOperator, FromTarget, Ingress as _, Sink as _, Size, Source as _};
-use crate::control::Word;
+use crate::channel::{Asked, FromOperator, FromTarget, Ingress as _, Sink as _, Size, Source as _};
 use crate::control::reply::{Heard, Reply, Trouble};
 use crate::control::wire::Shape;
+use crate::control::{LEAVE, Word};
 use crate::live::Cut;
 
 /// Text goes out in pieces of at most this many bytes.
@@ -26,6 +26,8 @@ const EARLY: usize = 4 << 10;
 const INPUT: usize = 64 << 10;
 /// How long it may take to arrive.
 const INPUT_TIME: Duration = Duration::from_secs(60);
+/// What begins a screen of its own on a terminal.
+const APART: &str = "\x1b[?1049h";
 /// Control-C.
 const INTERRUPT: u8 = 3;
 
@@ -39,6 +41,8 @@ pub(super) struct Asking {
     word: Option<(Word, u64)>,
     early: Early,
     gone: bool,
+    /// Whether a screen of its own was begun on the operator's terminal and not left.
+    apart: bool,
     /// Why it is to end, where that is not the connection's affair.
     cut: Option<Cut>,
     /// The last sign of life of either side.
@@ -60,13 +64,40 @@ impl Asking {
         });
         let early = Early::default();
         let alive = Instant::now();
-        Self { bastion, speaker, operator, shape, word: None, early, gone: false, cut: None, alive }
+        let (word, cut) = (None, None);
+        Self { bastion, speaker, operator, shape, word, early, gone: false, apart: false, cut, alive }
     }
 
     /// From here on the word's right is watched, and keys are heard if it listens.
     pub(super) fn speaks(&mut self, word: &Word) {
         self.shape.keys = self.shape.terminal && word.listens();
         self.word = Some((word.clone(), self.bastion.live.generation()));
+    }
+
+    /// As [`Asking::speaks`], and keys are heard whatever the word.
+    pub(super) fn listens(&mut self, word: &Word) {
+        self.speaks(word);
+        self.shape.keys = self.shape.terminal;
+    }
+
+    /// The channel, for what comes after the word, with the terminal as it is now. What was typed `ahead`, and what came while
+    /// the word spoke, is typed there.
+    pub(super) fn onward(mut self, mut asked: Asked, ahead: String) -> (Operator, Asked) {
+        let mut typed = ahead.into_bytes();
+        while let Some(message) = self.early.take() {
+            match message {
+                FromOperator::Data(bytes) => typed.extend_from_slice(&bytes),
+                FromOperator::Resize(size) => {
+                    (self.shape.columns, self.shape.rows) = (cells(size.columns), cells(size.rows));
+                }
+                _ => {}
+            }
+        }
+        self.operator.typed_ahead(&typed);
+        if let Some(terminal) = &mut asked.terminal {
+            (terminal.size.columns, terminal.size.rows) = (self.shape.columns.into(), self.shape.rows.into());
+        }
+        (self.operator, asked)
     }
 
     /// All of standard input; `None` when it is too long, too slow or the channel ended.
@@ -103,13 +134,23 @@ impl Asking {
         self.operator.close().await;
     }
 
-    /// Ends with the line of a refusal.
+    /// Ends a word that was not said to its end: with why it was cut, or, when the operator has gone, without a word.
+    pub(super) async fn leave(self, bastion: &Bastion) {
+        match self.cut() {
+            Some(cut) => self.dismiss(&refusal(bastion, cut.code(), cut.told()).line()).await,
+            None => self.end(1).await,
+        }
+    }
+
+    /// Ends with the line of a refusal, where it is read.
     pub(super) async fn dismiss(mut self, line: &str) {
-        self.operator.dismiss(line).await;
+        let back = if self.apart { LEAVE } else { "" };
+        self.operator.dismiss(&format!("{back}{line}")).await;
     }
 
     async fn say(&mut self, text: &str, wrap: fn(Bytes) -> FromTarget) -> Result<(), Trouble> {
         self.may_still().await?;
+        self.apart = (self.apart || text.contains(APART)) && !text.contains(LEAVE);
         let text = if self.shape.terminal {
             Zeroizing::new(text.replace('\n', "\r\n"))
         } else {

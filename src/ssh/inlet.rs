@@ -180,6 +180,16 @@ impl FromInlet {
         Self { inlet, gone, ended }
     }
 
+    /// Gives back what was taken and settled: it comes first again.
+    pub(super) fn put_back(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.inlet.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.inlet.meter.more(bytes.len());
+        self.inlet.lock().waiting.push_front(Waiting::Data(BytesMut::from(bytes)));
+    }
+
     /// [`Source::next`] for those who poll.
     pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<FromOperator>> {
         if self.ended.as_mut().poll(context).is_ready() {

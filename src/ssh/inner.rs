@@ -212,10 +212,12 @@ impl AsyncWrite for InnerStream {
         self.to.as_mut().poll_flush(context)
     }
 
+    /// The end of the channel is told by its close, when the client has left: OpenSSH takes an end of output for an end of both
+    /// directions, and a client that just answers something would not read the words of the disconnect.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.from.poll_gone(context).is_err() {
             return Poll::Ready(Ok(()));
         }
-        self.to.as_mut().poll_shutdown(context)
+        self.to.as_mut().poll_flush(context)
     }
 }

@@ -24,6 +24,8 @@ mod listener;
 mod opening;
 mod outlet;
 mod overheard;
+mod picker;
+mod picking;
 mod places;
 mod proxy;
 mod remediation;

@@ -30,19 +30,19 @@ impl Handler {
             return session.channel_failure(channel);
         };
         let bastion = self.bastion.clone();
+        let client = Client::new(session.handle(), self.confirmed.clone(), self.channels.gone().clone());
         match &mut self.phase {
             Phase::Open(connection) if connection.route.target.is_none() => {
                 let speaker = Speaker::Operator(connection.clone());
-                words::begin(bastion, &self.talking, speaker, asked, operator);
+                words::begin(bastion, &self.talking, speaker, asked, operator, client);
             }
             Phase::Open(connection) => {
                 // Counted before the task runs: the connection does not end before its channels do.
-                let client =
-                    Client::new(session.handle(), self.confirmed.clone(), self.channels.gone().clone());
                 tokio::spawn(session::run(bastion, connection.carry(), asked, operator, client));
             }
             Phase::Enrolling(guest) => {
-                words::begin(bastion, &self.talking, Speaker::Guest(guest.clone()), asked, operator);
+                let speaker = Speaker::Guest(guest.clone());
+                words::begin(bastion, &self.talking, speaker, asked, operator, client);
             }
             Phase::Remediation(remediation) => remediation.show(operator),
             Phase::DeviceAlone(visit) => visit.begin(&bastion, asked.start, operator),

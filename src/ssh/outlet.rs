@@ -24,6 +24,8 @@ pub(super) struct Operator {
     to: Outlet,
     /// Whether the words of a refusal meet a terminal in raw mode.
     terminal: bool,
+    /// Whether the request that began it was answered.
+    accepted: bool,
 }
 
 /// What the operator is shown.
@@ -41,11 +43,16 @@ impl Operator {
         gone: CancellationToken,
         terminal: bool,
     ) -> Self {
-        Self { from, to: Outlet { half, handle, gone }, terminal }
+        Self { from, to: Outlet { half, handle, gone }, terminal, accepted: false }
     }
 }
 
 impl Operator {
+    /// What was typed before it was wanted comes before what is typed next.
+    pub(super) fn typed_ahead(&self, bytes: &[u8]) {
+        self.from.put_back(bytes);
+    }
+
     /// Lines as they are to be shown here, each with its end.
     fn lines(&self, words: &str) -> Bytes {
         let text = format!("{words}\n");
@@ -74,6 +81,9 @@ impl Ingress for Operator {
     }
 
     async fn accept(&mut self) {
+        if std::mem::replace(&mut self.accepted, true) {
+            return;
+        }
         let accepting = self.to.handle.channel_success(self.to.half.id());
         tokio::select! {
             _ = accepting => {}
@@ -89,7 +99,7 @@ impl Ingress for Operator {
     }
 
     async fn refuse(&mut self, refusal: &Refusal) {
-        // Words need a channel; a request that was accepted before is not answered again.
+        // Words need a channel.
         self.accept().await;
         self.dismiss(&refusal.text()).await;
     }

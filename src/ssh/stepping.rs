@@ -102,7 +102,7 @@ impl Handler {
         };
         let ground = Ground { reference: arriving.reference.clone(), ..Ground::of(&self.bastion) };
         let route = Route { target: Some(arriving.name.clone()), account: Some(account), reason: None };
-        let Some(from) = self.current(&ground, &outer, &route).await else {
+        let Some(from) = current(&self.bastion, &ground, &outer, &route).await else {
             self.phase = Phase::Arriving(arriving);
             return Auth::reject();
         };
@@ -129,29 +129,6 @@ impl Handler {
             && !std::mem::replace(&mut arriving.refused, true)
         {
             connection::refuse_account(&self.bastion, outer, &arriving.name).await;
-        }
-    }
-
-    /// The outer login as it stands now, or with a newer code that was given in another connection.
-    async fn current(
-        &self,
-        ground: &Ground,
-        outer: &Connection,
-        route: &Route,
-    ) -> Option<Arc<Authenticated>> {
-        let from = outer.authenticated();
-        let (target, account) = (route.target.as_ref()?, route.account.as_ref());
-        match login::recalled(ground, &from, target, account).await {
-            Ok(None) => Some(from),
-            Ok(Some(authenticated)) => {
-                let stepped = Stepped { authenticated, reason: None, lacking: Lacking::default() };
-                let logged = connection::stepped_up(&self.bastion, &stepped, route).await;
-                logged.is_ok().then_some(stepped.authenticated)
-            }
-            Err(why) => {
-                tracing::error!(%why, "what was given in other connections cannot be read");
-                Some(from)
-            }
         }
     }
 
@@ -267,9 +244,32 @@ impl Handler {
     }
 }
 
+/// The outer login as it stands now, or with a newer code that was given in another connection.
+pub(super) async fn current(
+    bastion: &Bastion,
+    ground: &Ground,
+    outer: &Connection,
+    route: &Route,
+) -> Option<Arc<Authenticated>> {
+    let from = outer.authenticated();
+    let (target, account) = (route.target.as_ref()?, route.account.as_ref());
+    match login::recalled(ground, &from, target, account).await {
+        Ok(None) => Some(from),
+        Ok(Some(authenticated)) => {
+            let stepped = Stepped { authenticated, reason: None, lacking: Lacking::default() };
+            let logged = connection::stepped_up(bastion, &stepped, route).await;
+            logged.is_ok().then_some(stepped.authenticated)
+        }
+        Err(why) => {
+            tracing::error!(%why, "what was given in other connections cannot be read");
+            Some(from)
+        }
+    }
+}
+
 /// What is lacking on the way there and can be typed; none where the channel is to say it. What cannot be read now the channel
 /// cannot read either.
-async fn lacking(bastion: &Bastion, from: &Authenticated, route: &Route) -> Option<Lacking> {
+pub(super) async fn lacking(bastion: &Bastion, from: &Authenticated, route: &Route) -> Option<Lacking> {
     let found = access::askable(bastion, from, route.target.as_ref()?, route.account.as_ref()).await;
     found.ok().flatten().filter(|lacking| lacking.anything())
 }

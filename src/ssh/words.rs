@@ -8,12 +8,14 @@ use std::time::Duration;
 use policy::{OperatorName, TenantName};
 
 use super::asking::Asking;
+use super::calling::Client;
 use super::outlet::Operator;
+use super::picking::{self, Picked};
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress as _, Start};
 use crate::control::reply::{Reply as _, Trouble};
 use crate::control::{self, Caller, Word};
-use crate::live::{Carried, Connection, Cut, Cutter, Guest};
+use crate::live::{Carried, Connection, Cutter, Guest};
 use crate::login::{self, Person};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
@@ -35,7 +37,7 @@ const NOT_NOW: &str = "the bastion cannot check your roles now; try again in a m
 pub(super) struct Talking(Mutex<HashMap<OperatorName, usize>>);
 
 /// A word that is being said; counted until it is dropped.
-struct Turn {
+pub(super) struct Turn {
     talking: Arc<Talking>,
     operator: OperatorName,
 }
@@ -85,18 +87,26 @@ pub(super) fn begin(
     speaker: Speaker,
     asked: Asked,
     mut operator: Operator,
+    client: Client,
 ) {
     // Both counted before the task runs.
     let (turn, carried) = (talking.turn(&speaker.name()), speaker.carry());
     tokio::spawn(async move {
         let _carried = carried;
         operator.accept().await;
-        let size = asked.terminal.map(|terminal| terminal.size);
-        let asking = Asking::new(bastion.clone(), speaker.clone(), operator, size);
-        match turn {
-            Some(_turn) => converse(&bastion, &speaker, asked.start, asking).await,
-            None => asking.dismiss(&refusal(&bastion, "LIMIT-001", TOO_MANY).line()).await,
+        let (start, size) = (asked.start.clone(), asked.terminal.as_ref().map(|terminal| terminal.size));
+        let mut asking = Asking::new(bastion.clone(), speaker.clone(), operator, size);
+        let Some(mut turn) = turn else {
+            return asking.dismiss(&refusal(&bastion, "LIMIT-001", TOO_MANY).line()).await;
+        };
+        if let (Speaker::Operator(connection), Start::Shell, Some(_)) = (&speaker, &start, size) {
+            match picking::pick(&bastion, connection, asked, asking, client, turn).await {
+                Picked::Over => return,
+                Picked::Nothing(asking_on, turn_on) => (asking, turn) = (asking_on, turn_on),
+            }
         }
+        converse(&bastion, &speaker, start, asking).await;
+        drop(turn);
     });
 }
 
@@ -168,7 +178,7 @@ async fn converse(bastion: &Arc<Bastion>, speaker: &Speaker, start: Start, mut a
         }
     };
     match asking.cut() {
-        Some(cut) => asking.dismiss(&cut_line(bastion, cut)).await,
+        Some(_) => asking.leave(bastion).await,
         None => asking.end(status).await,
     }
 }
@@ -246,11 +256,8 @@ fn program(bastion: &Bastion) -> String {
     format!("ssh {}", host(bastion))
 }
 
-fn cut_line(bastion: &Bastion, cut: Cut) -> String {
-    refusal(bastion, cut.code(), cut.told()).line()
-}
-
-fn refusal(bastion: &Bastion, code: &'static str, told: &str) -> Refusal {
+/// What is told to whom no session is bound.
+pub(super) fn refusal(bastion: &Bastion, code: &'static str, told: &str) -> Refusal {
     Refusal::new(code, told, told, bastion.ids.reference(bastion.clock.now()))
 }
 
