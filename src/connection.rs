@@ -204,22 +204,27 @@ pub async fn idle_out(connection: Arc<Connection>, limit: Duration) {
     }
 }
 
-/// The session this channel belongs to, and its place in it; the first permit opens the session.
-///
-/// # Errors
-/// What must last cannot be written: then the channel does not begin.
-pub async fn session(
-    bastion: &Bastion,
-    connection: &Connection,
-    permitted: &Permitted,
-) -> Result<(Arc<Session>, Place), SessionError> {
+/// The session this channel belongs to, and its place in it.
+pub fn session(bastion: &Bastion, connection: &Connection, permitted: &Permitted) -> (Arc<Session>, Place) {
     let session = connection.session(permitted.target(), permitted.account(), || {
         let now = bastion.clock.now();
         (bastion.ids.session(now), now)
     });
     let place = Place { session: session.id.clone(), channel: session.next_channel() };
-    session.opened(|| open(bastion, connection, permitted, &session)).await?;
-    Ok((session, place))
+    (session, place)
+}
+
+/// The first permit opens the session.
+///
+/// # Errors
+/// What must last cannot be written: then the channel does not begin.
+pub async fn opened(
+    bastion: &Bastion,
+    connection: &Connection,
+    permitted: &Permitted,
+    session: &Session,
+) -> Result<(), SessionError> {
+    session.opened(|| open(bastion, connection, permitted, session)).await
 }
 
 async fn open(

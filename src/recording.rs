@@ -233,31 +233,48 @@ async fn commit_all(running: Weak<Running>, audit: Audit) {
     }
 }
 
-/// Begins the recording of a permitted channel.
+/// The file of a recording, its key and its header, durable and not yet told of.
+pub struct Made {
+    tape: Arc<Tape>,
+    at: jiff::Timestamp,
+    unsealed: Unsealed,
+}
+
+/// Makes the file of a permitted channel's recording. From then on it is evidence, whatever becomes of the channel.
 ///
 /// # Errors
-/// Whatever cannot be written: then the channel does not begin, and nothing is dialled.
-pub async fn start(
-    bastion: &Arc<Bastion>,
-    permitted: Permitted,
-    place: Place,
-) -> Result<Recorded, RecordError> {
+/// Whatever cannot be written: then the channel does not begin.
+pub async fn make(bastion: &Arc<Bastion>, permitted: &Permitted, place: &Place) -> Result<Made, RecordError> {
     let log = bastion.audit.log_dir();
     if !has_reserve(log) {
         return Err(RecordError::Full(log.to_owned()));
     }
     let now = bastion.clock.now();
     let id = bastion.ids.recording(now);
-    let header = header(bastion, &permitted, &place, &id, now);
+    let header = header(bastion, permitted, place, &id, now);
     let making = bastion.clone();
     // Key and header cost four fsyncs: not on a thread that others wait for.
-    let writer = tokio::task::spawn_blocking(move || make(&making, header))
+    let writer = tokio::task::spawn_blocking(move || write_header(&making, header))
         .await
         .map_err(|why| RecordError::Write(why.to_string()))??;
-    let tape = Arc::new(Tape::new(id.clone(), writer, keep(bastion, &permitted), bastion.clock.clone()));
-    // From here on the file is there, and evidence, whatever becomes of the channel.
     let unsealed = bastion.recordings.open(id.clone());
-    let entry = begin(bastion, &permitted, &place, &id, &tape, now.as_millisecond()).await?;
+    let tape = Tape::new(id, writer, keep(bastion, permitted), bastion.clock.clone());
+    Ok(Made { tape: Arc::new(tape), at: now, unsealed })
+}
+
+/// Begins the recording of a permitted channel whose session is open.
+///
+/// # Errors
+/// Whatever cannot be written: then the channel does not begin, and nothing is dialled.
+pub async fn start(
+    bastion: &Bastion,
+    permitted: Permitted,
+    place: Place,
+    made: Made,
+) -> Result<Recorded, RecordError> {
+    let Made { tape, at, unsealed } = made;
+    let id = tape.id().clone();
+    let entry = begin(bastion, &permitted, &place, &id, &tape, at.as_millisecond()).await?;
     Ok(Recorded { permitted, place, id, tape, entry, address: None, unsealed })
 }
 
@@ -294,7 +311,7 @@ fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) ->
     event
 }
 
-fn make(bastion: &Bastion, mut header: Header) -> Result<Writer, RecordError> {
+fn write_header(bastion: &Bastion, mut header: Header) -> Result<Writer, RecordError> {
     let (key, envelope) = bastion.keys.recording_key(&header.recording)?;
     header.envelope = envelope;
     Ok(Writer::create(&bastion.recordings.dir, &header, &key)?)

@@ -95,11 +95,16 @@ async fn begun(
     let generation = bastion.live.generation();
     let wanted = wanted(connection, asked);
     let permitted = permit(bastion, connection, wanted).await?;
-    let (session, place) = connection::session(bastion, connection, &permitted)
+    let (session, place) = connection::session(bastion, connection, &permitted);
+    let (opened, made) = tokio::join!(
+        connection::opened(bastion, connection, &permitted, &session),
+        recording::make(bastion, &permitted, &place),
+    );
+    opened.map_err(|why| unrecorded(connection, &why))?;
+    let made = made.map_err(|why| unrecorded(connection, &why))?;
+    let recorded = recording::start(bastion, permitted, place, made)
         .await
         .map_err(|why| unrecorded(connection, &why))?;
-    let recorded =
-        recording::start(bastion, permitted, place).await.map_err(|why| unrecorded(connection, &why))?;
     let open = listed(&session, &recorded);
     let recorded = settled(bastion, connection, &session, generation, recorded).await?;
     Ok((recorded, open))
