@@ -1,15 +1,12 @@
 //! Permitted -> Recorded: a recording whose header is durable and whose start is in the log, before anything is dialled.
 //! Never lets a byte be shown that it has not taken, and never calls a recording sealed that the log does not.
 
+mod running;
 mod tape;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ledger::evidence;
 use ledger::log::{Event, has_reserve};
@@ -18,18 +15,16 @@ use policy::DeviceName;
 use serde_json::{Map, Value};
 
 use crate::access::Permitted;
-use crate::audit::{Audit, AuditError, Opened, Outcome};
+use crate::audit::{AuditError, Opened, Outcome};
 use crate::bastion::Bastion;
 use crate::channel::Asked;
-use crate::clock::Clock;
 use crate::ids::{RecordingId, SessionId};
 use crate::meters;
 use crate::store::{NewRecording, RecordingEnd, RecordingState, StoreError};
 
+use running::Unsealed;
+pub use running::{Behind, Recordings};
 pub use tape::{Keep, Tape, Unrecorded};
-
-/// Between two entries of the log that say how far the running recordings have come.
-const COMMIT: Duration = Duration::from_secs(5);
 
 /// Why nothing could be recorded. The channel does not begin.
 #[derive(Debug, thiserror::Error)]
@@ -54,50 +49,6 @@ pub enum RecordError {
     Full(PathBuf),
 }
 
-/// All recordings being written: syncs them together and commits how far they have come.
-#[derive(Debug)]
-pub struct Recordings {
-    dir: PathBuf,
-    clock: Arc<dyn Clock>,
-    running: Arc<Running>,
-    /// Those that could not be sealed.
-    unsealed: Arc<Mutex<BTreeSet<RecordingId>>>,
-}
-
-/// A recording that is not sealed: unless it is when this is dropped, upkeep closes it.
-struct Unsealed {
-    id: RecordingId,
-    all: Arc<Mutex<BTreeSet<RecordingId>>>,
-    sealed: bool,
-}
-
-impl Drop for Unsealed {
-    fn drop(&mut self) {
-        if !self.sealed {
-            lock(&self.all).insert(self.id.clone());
-        }
-    }
-}
-
-/// The tapes that are synced together.
-#[derive(Debug, Default)]
-struct Running {
-    tapes: Mutex<Vec<Weak<Tape>>>,
-    /// When a whole round of syncs was last done, in milliseconds of the monotonic clock.
-    synced_at: AtomicU64,
-}
-
-/// How far the running recordings are behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind {
-    /// Recordings being written.
-    pub running: usize,
-    /// Bytes handed to them that are not on disk yet.
-    pub bytes: u64,
-    /// Since a whole round of syncs was last done.
-    pub since: Duration,
-}
-
 /// Which channel of which session is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -117,120 +68,6 @@ pub struct Recorded {
     /// Where the target was reached.
     address: Option<SocketAddr>,
     unsealed: Unsealed,
-}
-
-impl Recordings {
-    /// Starts the syncer, every `flush`, and the committer. Both end with the runtime.
-    pub fn start(
-        dir: PathBuf,
-        flush: Duration,
-        audit: Audit,
-        clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
-        let running: Arc<Running> = Arc::default();
-        let (synced, its_clock) = (running.clone(), clock.clone());
-        let log = audit.log_dir().to_owned();
-        std::thread::Builder::new()
-            .name("recordings".into())
-            .spawn(move || sync_all(&synced, flush, &log, its_clock.as_ref()))?;
-        tokio::spawn(commit_all(Arc::downgrade(&running), audit));
-        Ok(Self { dir, clock, running, unsealed: Arc::default() })
-    }
-
-    /// The folder the recordings lie in.
-    pub fn dir(&self) -> &std::path::Path {
-        &self.dir
-    }
-
-    /// How far the running recordings are behind.
-    pub fn behind(&self) -> Behind {
-        let tapes = self.running.alive();
-        let since = Duration::from_millis(self.running.synced_at.load(Ordering::Relaxed));
-        Behind {
-            running: tapes.len(),
-            bytes: tapes.iter().map(|tape| tape.behind()).sum(),
-            since: self.clock.monotonic().saturating_sub(since),
-        }
-    }
-
-    /// The recordings that could not be sealed; nobody writes them any more.
-    pub fn unsealed(&self) -> Vec<RecordingId> {
-        lock(&self.unsealed).iter().cloned().collect()
-    }
-
-    /// One of them was closed.
-    pub fn closed(&self, id: &RecordingId) {
-        lock(&self.unsealed).remove(id);
-    }
-
-    fn open(&self, id: RecordingId) -> Unsealed {
-        Unsealed { id, all: self.unsealed.clone(), sealed: false }
-    }
-
-    fn add(&self, tape: &Arc<Tape>) {
-        let mut tapes = lock(&self.running.tapes);
-        tapes.retain(|tape| tape.strong_count() > 0);
-        tapes.push(Arc::downgrade(tape));
-    }
-}
-
-impl Running {
-    fn alive(&self) -> Vec<Arc<Tape>> {
-        lock(&self.tapes).iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
-/// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
-fn sync_all(running: &Arc<Running>, flush: Duration, log: &Path, clock: &dyn Clock) {
-    // Ends when the `Recordings` is gone: then this is the only owner left.
-    while Arc::strong_count(running) > 1 {
-        std::thread::sleep(flush);
-        let begun = clock.monotonic();
-        let tapes = running.alive();
-        let full = !tapes.is_empty() && !has_reserve(log);
-        for tape in &tapes {
-            // One that cannot be synced in whatever way fails by itself: the others go on being synced.
-            if catch_unwind(AssertUnwindSafe(|| tape.sync())).is_err() {
-                tape.give_up("its sync panicked");
-            }
-            if full {
-                tape.give_up("the disk is full");
-            }
-        }
-        let done = clock.monotonic();
-        if !tapes.is_empty() {
-            meters::recordings_synced(done.saturating_sub(begun));
-        }
-        running.synced_at.store(u64::try_from(done.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-/// Says in the log how far the recordings have come, so that a later cut is named also after a crash.
-async fn commit_all(running: Weak<Running>, audit: Audit) {
-    loop {
-        tokio::time::sleep(COMMIT).await;
-        let Some(running) = running.upgrade() else { return };
-        let grown = tokio::task::spawn_blocking(move || {
-            running
-                .alive()
-                .iter()
-                .filter_map(|tape| Some((tape.id().clone(), tape.grown()?)))
-                .collect::<Vec<_>>()
-        });
-        let Ok(heads) = grown.await else { continue };
-        for some in heads.chunks(evidence::COMMITTED_AT_ONCE) {
-            let mut event = audit.event(evidence::COMMITTED);
-            event.detail = evidence::committed(some.iter().map(|(id, head)| (id.as_str(), *head)));
-            if let Err(why) = audit.note(event).await {
-                tracing::error!(%why, "how far the recordings have come was not logged");
-            }
-        }
-    }
 }
 
 /// The file of a recording, its key and its header, durable and not yet told of.
@@ -314,7 +151,7 @@ fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) ->
 fn write_header(bastion: &Bastion, mut header: Header) -> Result<Writer, RecordError> {
     let (key, envelope) = bastion.keys.recording_key(&header.recording)?;
     header.envelope = envelope;
-    Ok(Writer::create(&bastion.recordings.dir, &header, &key)?)
+    Ok(Writer::create(&bastion.recordings.dir(), &header, &key)?)
 }
 
 fn header(
@@ -419,7 +256,7 @@ impl Recorded {
         outcome: Outcome,
         mut detail: Map<String, Value>,
     ) -> Result<(), RecordError> {
-        let Self { permitted, place, id, tape, entry, address, mut unsealed } = self;
+        let Self { permitted, place, id, tape, entry, address, unsealed } = self;
         let word = match &outcome {
             Outcome::Ok => "ok",
             Outcome::Refused { .. } => "refused",
@@ -461,7 +298,7 @@ impl Recorded {
                 },
             )
             .await?;
-        unsealed.sealed = true;
+        unsealed.sealed();
         Ok(())
     }
 }
