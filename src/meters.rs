@@ -28,6 +28,7 @@ const REFUSED: &str = "bartizan_channels_refused_total";
 const RELAYED: &str = "bartizan_relayed_bytes_total";
 const QUEUED: &str = "bartizan_queued_bytes";
 const PANICS: &str = "bartizan_panics_total";
+const UNWRITTEN: &str = "bartizan_log_unwritten_total";
 /// How long an fsync of the log took.
 pub const LOG_SYNC: &str = "bartizan_audit_sync_seconds";
 /// How long a round of fsyncs over all running recordings took.
@@ -76,6 +77,7 @@ pub fn describe() {
     describe_counter!(RELAYED, Unit::Bytes, "bytes carried, by direction");
     describe_gauge!(QUEUED, Unit::Bytes, "bytes that wait inside, by who has to take them");
     describe_counter!(PANICS, "tasks that panicked; each ended one connection");
+    describe_counter!(UNWRITTEN, "warnings of libraries that were too many to be written");
     describe_histogram!(LOG_SYNC, Unit::Seconds, "time of one fsync of the audit log");
     describe_histogram!(RECORDING_SYNC, Unit::Seconds, "time of one round of fsyncs over running recordings");
     describe_gauge!(RECORDINGS_OPEN, "recordings being written");
@@ -98,6 +100,7 @@ pub fn describe() {
     gauge!(DOOR_UNAUTHENTICATED).set(0.0);
     counter!(SESSIONS).absolute(0);
     counter!(PANICS).absolute(0);
+    counter!(UNWRITTEN).absolute(0);
 }
 
 /// Which side something goes to.
@@ -189,6 +192,11 @@ pub fn log_synced(took: Duration) {
 /// All running recordings were put on disk in this time.
 pub fn recordings_synced(took: Duration) {
     histogram!(RECORDING_SYNC).record(took.as_secs_f64());
+}
+
+/// A warning of a library was not written.
+pub fn left_unwritten() {
+    counter!(UNWRITTEN).increment(1);
 }
 
 /// A task panicked.

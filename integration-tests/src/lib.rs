@@ -1,6 +1,7 @@
 //! Scenes for whole-program tests: the real bastion, real `sshd` targets and real clients, each in a folder of its own.
 //! It never knows the inside of the bastion: it speaks its command line, its files and SSH.
 
+mod bare;
 mod builder;
 mod bytes;
 mod client;
@@ -18,12 +19,15 @@ mod sockets;
 mod strace;
 mod target;
 mod terminal;
+mod tools;
 mod wait;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use bare::{BareClient, BareGuest, BareServer, Fields, Message, PROBED, Wire};
 pub use builder::{ACCOUNT, Builder};
 pub use bytes::{BLOCK, Content, Sum, first_line, noise, send, sha256, take, take_after};
 pub use client::Client;
@@ -38,6 +42,7 @@ pub use sockets::{alive, end, freeze, thaw};
 pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;
+pub use tools::python_tool;
 pub use wait::{DEADLINE, ended, until};
 
 use builder::Plan;
@@ -152,6 +157,18 @@ impl Rig {
         let folder = self.new_folder("bundle");
         self.plan.without_forwards().write(&folder, &self.targets);
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle of the beginning with another server in the place of this target.
+    pub fn stand_in(&self, target: &str, address: SocketAddr, host_key: &str) {
+        let target = self.target(target);
+        let text = std::fs::read_to_string(self.path("bundle/scene.toml")).unwrap();
+        let text = text
+            .replace(&target.address().to_string(), &address.to_string())
+            .replace(target.host_key(), host_key);
+        let folder = self.new_folder("bundle");
+        std::fs::write(folder.join("scene.toml"), text).unwrap();
+        self.said(&["access", "apply", folder.to_str().unwrap()]);
     }
 
     /// Applies the bundle of the beginning.

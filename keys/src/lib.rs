@@ -5,7 +5,7 @@
 //! | file of the keys folder | holds |
 //! |---|---|
 //! | `root.key` | the root key, in clear; everything else is wrapped under it |
-//! | `host_ed25519.key`, `host_ecdsa.key` | the bastion's host keys |
+//! | `host_ed25519.key` | the bastion's host key |
 //! | `user_ca.key`, `host_ca.key` | the two certificate authorities |
 //! | `log.key` | the signing key of the audit log |
 //! | `shred/<recording>` | one half of each recording's key, kept apart so that destroying it erases every copy |

@@ -8,6 +8,7 @@ mod keyfile;
 mod quickstart;
 mod say;
 mod serve;
+mod sparing;
 mod ssh_files;
 mod terminal;
 

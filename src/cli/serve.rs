@@ -11,11 +11,12 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::directory::{self, DirectoryError};
+use super::sparing::Sparing;
 use super::terminal;
 use crate::admin::{Admin, AdminError};
 use crate::audit::AuditError;
@@ -192,6 +193,7 @@ pub(super) enum Format {
 pub(super) fn log_to_stderr(filter: Option<&str>, format: Format) {
     let usual = "info,russh=warn,sqlx=warn";
     let filter = EnvFilter::try_new(filter.unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
+    let filter = filter.and(Sparing::default());
     let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let written = match format {
         Format::Text => written.with_filter(filter).boxed(),

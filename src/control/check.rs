@@ -7,6 +7,7 @@ use std::path::Path;
 use keys::Keys;
 use serde::Serialize;
 use serde_json::json;
+use ssh_key::HashAlg;
 
 use super::reply::{Reply, Trouble};
 use super::{Done, clean};
@@ -129,8 +130,11 @@ fn could_be_held() -> &'static str {
 
 fn keys_line(config: &Config) -> Line {
     let opened = Keys::open(&config.keys_dir());
-    let says =
-        |keys: Keys| format!("{}, {} host keys", config.keys_dir().display(), keys.host_public().len());
+    let says = |keys: Keys| {
+        let host: Vec<String> =
+            keys.host_public().iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
+        format!("{}, host key {}", config.keys_dir().display(), host.join(", "))
+    };
     Line::new("keys", opened.map(says).map_err(sentence))
 }
 

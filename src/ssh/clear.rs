@@ -2,7 +2,9 @@
 //! Never changes a byte and keeps none; it ends a connection at the first that no client of SSH 2.0 sends.
 //!
 //! RFC 4253 section 4.2 for the line, section 6 for packets. russh is more lenient (it takes `SSH-1.99`, a NUL in the line,
-//! a packet without payload), and whoever sends those is no client.
+//! a packet without payload), and whoever sends those is no client. What is no part of a key exchange ends it too: strict key
+//! exchange asks for that, and here it holds for clients that do not know it, so that nobody on the path can shift the
+//! numbers of their packets (CVE-2023-48795).
 
 /// Bytes of the identification line, with its end.
 const LINE: usize = 255;
@@ -12,8 +14,13 @@ const VERSION: &[u8] = b"SSH-2.0-";
 const LENGTH: std::ops::RangeInclusive<u32> = 6..=64 << 10;
 /// The least padding.
 const PADDING: u8 = 4;
+/// SSH_MSG_DISCONNECT: whoever agrees on nothing says so.
+const DISCONNECT: u8 = 1;
+const KEXINIT: u8 = 20;
 /// SSH_MSG_NEWKEYS: what comes after it is encrypted.
 const NEWKEYS: u8 = 21;
+/// The messages of the methods of key exchange (RFC 4250 section 4.1.1).
+const METHODS: std::ops::RangeInclusive<u8> = 30..=49;
 
 /// No client says this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,11 +102,17 @@ impl Clear {
             // A packet has its padding length, at least one byte of payload, and its padding.
             State::Padding(length) if byte < PADDING || u32::from(byte) + 2 > length => return Err(NotSsh),
             State::Padding(length) => State::Kind(length - 2),
+            State::Kind(_) if !exchanges(byte) => return Err(NotSsh),
             State::Kind(rest) => State::Rest(rest, byte == NEWKEYS),
             State::Rest(..) | State::Over => return Ok(()),
         };
         Ok(())
     }
+}
+
+/// Whether a message of this number may come before there are keys.
+fn exchanges(kind: u8) -> bool {
+    matches!(kind, DISCONNECT | KEXINIT | NEWKEYS) || METHODS.contains(&kind)
 }
 
 fn line(at: usize, ended: Ended, byte: u8) -> Result<State, NotSsh> {
@@ -173,7 +186,10 @@ mod tests {
             let bad = [&[0, 0, 0, 12], &[padding][..]].concat();
             assert!(heard(&[line.clone(), bad].concat()).is_err(), "{padding}");
         }
-        assert!(heard(&[line, packet(20, 1400, 9)].concat()).is_ok());
+        for kind in 0..=u8::MAX {
+            let taken = matches!(kind, 1 | 20 | 21 | 30..=49);
+            assert_eq!(heard(&[line.clone(), packet(kind, 1400, 9)].concat()).is_ok(), taken, "{kind}");
+        }
     }
 
     proptest! {

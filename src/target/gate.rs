@@ -1,14 +1,15 @@
 //! Flow control of the target's leg: stops reading from the target's socket while too much waits for the operator.
 //! Never touches what is written, so timers, keepalives and uploads go on while the gate is closed.
 //!
-//! russh gives window back when data arrives, whatever has become of it. So the only brake is the socket: above
-//! [`HIGH`] bytes queued it is not read, below [`LOW`] it is read again, and TCP tells the target to wait.
+//! russh gives window back when data arrives, whatever has become of it, and puts every other message of a channel into the
+//! same queue. So the only brake is the socket: above [`HIGH`] bytes queued it is not read, below [`LOW`] it is read again, and
+//! TCP tells the target to wait.
 
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -18,15 +19,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::meters;
 
-const HIGH: usize = 2 << 20;
-const LOW: usize = 1 << 20;
+const HIGH: isize = 2 << 20;
+const LOW: isize = 1 << 20;
 /// What a queued message costs besides its bytes: a peer that sends single bytes is held to the same memory.
 const OVERHEAD: usize = 160;
 
 /// Counts what has come on one connection of a target and has not yet gone to the operator.
 #[derive(Debug)]
 pub(super) struct Gate {
-    queued: AtomicUsize,
+    /// Below zero for the moment in which something is taken before its arrival is counted.
+    queued: AtomicIsize,
     meters: Mutex<HashMap<ChannelId, Arc<Meter>>>,
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
     upload_waits: AtomicBool,
@@ -41,7 +43,7 @@ pub(super) struct Gate {
 impl Default for Gate {
     fn default() -> Self {
         Self {
-            queued: AtomicUsize::new(0),
+            queued: AtomicIsize::new(0),
             meters: Mutex::default(),
             upload_waits: AtomicBool::new(false),
             open_for_good: AtomicBool::new(false),
@@ -54,18 +56,24 @@ impl Default for Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.waiting.fewer(*self.queued.get_mut());
+        let left = *self.queued.get_mut();
+        self.waits(-left);
     }
 }
 
 /// The part of one channel in what its connection's gate counts.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    queued: AtomicUsize,
-    /// Nobody takes from the channel any more: what still comes is dropped, so it is not counted.
-    left: AtomicBool,
+    count: Mutex<Count>,
     /// How often something of it has gone on.
     taken: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    queued: isize,
+    /// Nobody takes from the channel any more: what still comes is dropped, so it is not counted.
+    left: bool,
 }
 
 impl Meter {
@@ -83,37 +91,50 @@ impl Gate {
 
     /// `bytes` have arrived on a channel.
     pub(super) fn arrived(&self, meter: &Meter, bytes: usize) {
-        if !meter.left.load(Ordering::SeqCst) {
-            meter.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
-            self.queued.fetch_add(bytes + OVERHEAD, Ordering::SeqCst);
-            self.waiting.more(bytes + OVERHEAD);
-        }
+        self.counts(meter, room(bytes));
     }
 
     /// `bytes` that had arrived have gone on.
     pub(super) fn gone(&self, meter: &Meter, bytes: usize) {
         meter.taken.fetch_add(1, Ordering::SeqCst);
-        let gone = take(&meter.queued, bytes + OVERHEAD);
-        self.give_back(gone);
+        self.counts(meter, -room(bytes));
     }
 
     /// Nobody takes from this channel any more. What of it still waits is dropped with it.
     pub(super) fn leave(&self, meter: &Meter) {
-        meter.left.store(true, Ordering::SeqCst);
-        self.give_back(meter.queued.swap(0, Ordering::SeqCst));
+        let mut count = lock(&meter.count);
+        count.left = true;
+        let waited = std::mem::take(&mut count.queued);
+        drop(count);
+        self.changes(-waited);
     }
 
-    fn give_back(&self, bytes: usize) {
-        let before = self.queued.fetch_sub(bytes, Ordering::SeqCst);
-        self.waiting.fewer(bytes);
-        if before.saturating_sub(bytes) <= LOW {
+    fn counts(&self, meter: &Meter, more: isize) {
+        let mut count = lock(&meter.count);
+        if count.left {
+            return;
+        }
+        count.queued += more;
+        drop(count);
+        self.changes(more);
+    }
+
+    fn changes(&self, more: isize) {
+        let now = self.queued.fetch_add(more, Ordering::SeqCst) + more;
+        self.waits(more);
+        if more < 0 && now <= LOW {
             self.wake();
         }
     }
 
+    fn waits(&self, more: isize) {
+        let bytes = more.unsigned_abs();
+        if more > 0 { self.waiting.more(bytes) } else { self.waiting.fewer(bytes) }
+    }
+
     /// Whether this channel is what keeps the gate closed.
     pub(super) fn is_held_by(&self, meter: &Meter) -> bool {
-        self.closed() && meter.queued.load(Ordering::SeqCst) > LOW
+        self.closed() && lock(&meter.count).queued > LOW
     }
 
     /// An upload waits, or waits no longer.
@@ -157,10 +178,9 @@ impl Gate {
     }
 }
 
-/// Takes at most `bytes` from the count, and says how many.
-fn take(count: &AtomicUsize, bytes: usize) -> usize {
-    let taken = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_sub(bytes)));
-    taken.unwrap_or_default().min(bytes)
+/// What a message of so many bytes takes.
+fn room(bytes: usize) -> isize {
+    isize::try_from(bytes + OVERHEAD).unwrap_or(isize::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -231,6 +251,9 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    /// As many as close the gate.
+    const BYTES: usize = 2 << 20;
+
     #[tokio::test]
     async fn reading_stops_above_the_high_mark_and_goes_on_below_the_low_one() {
         let (mut far, near) = tokio::io::duplex(64);
@@ -238,22 +261,22 @@ mod tests {
         let mut gated = Gated::new(near, gate.clone(), CancellationToken::new());
         far.write_all(b"x").await.unwrap();
         let meter = Meter::default();
-        gate.arrived(&meter, HIGH);
+        gate.arrived(&meter, BYTES);
         let reading = tokio::spawn(async move { gated.read_u8().await });
         tokio::task::yield_now().await;
         assert!(!reading.is_finished());
-        gate.gone(&meter, HIGH);
+        gate.gone(&meter, BYTES);
         assert_eq!(reading.await.unwrap().unwrap(), b'x');
     }
 
     #[tokio::test]
     async fn a_waiting_upload_lets_a_bounded_amount_more_in() {
         let (gate, meter) = (Gate::default(), Meter::default());
-        gate.arrived(&meter, HIGH);
+        gate.arrived(&meter, BYTES);
         assert!(gate.closed());
         gate.upload_waits(true);
         assert!(!gate.closed());
-        gate.arrived(&meter, HIGH);
+        gate.arrived(&meter, BYTES);
         assert!(gate.closed());
     }
 
@@ -280,7 +303,7 @@ mod tests {
     #[test]
     fn an_ended_relay_opens_the_gate_for_good() {
         let gate = Gate::default();
-        gate.arrived(&Meter::default(), 4 * HIGH);
+        gate.arrived(&Meter::default(), 4 * BYTES);
         gate.open();
         assert!(!gate.closed());
     }
@@ -288,13 +311,24 @@ mod tests {
     #[test]
     fn a_channel_that_is_left_takes_its_part_with_it_and_counts_no_more() {
         let (gate, left, stays) = (Gate::default(), Meter::default(), Meter::default());
-        gate.arrived(&left, 2 * HIGH);
+        gate.arrived(&left, 2 * BYTES);
         gate.arrived(&stays, 10);
         assert!(gate.closed());
         gate.leave(&left);
-        gate.gone(&left, 2 * HIGH);
-        gate.arrived(&left, 2 * HIGH);
+        gate.gone(&left, 2 * BYTES);
+        gate.arrived(&left, 2 * BYTES);
         assert!(!gate.closed());
-        assert_eq!(gate.queued.load(Ordering::SeqCst), 10 + OVERHEAD);
+        assert_eq!(gate.queued.load(Ordering::SeqCst), room(10));
+    }
+
+    #[test]
+    fn what_is_taken_before_it_is_counted_leaves_nothing_behind() {
+        let (gate, meter) = (Gate::default(), Meter::default());
+        for _ in 0..1000 {
+            gate.gone(&meter, BYTES);
+            gate.arrived(&meter, BYTES);
+        }
+        assert!(!gate.closed());
+        assert_eq!(gate.queued.load(Ordering::SeqCst), 0);
     }
 }

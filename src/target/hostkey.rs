@@ -90,3 +90,72 @@ impl KnownHost {
         certificate.validate_at(seconds, authorities.iter()).map_err(|_| Stranger::Unproven)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::PrivateKey;
+    use ssh_key::certificate::Builder;
+    use ssh_key::private::Ed25519Keypair;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn key(seed: u8) -> PrivateKey {
+        PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
+    }
+
+    /// A certificate for key 1 by key 2, as it should be until `change` spoils it.
+    fn certified(by: u8, change: impl Fn(&mut Builder)) -> PublicKeyOrCertificate {
+        let mut builder = Builder::new([0; 16], key(1).public_key(), NOW - 60, NOW + 60).unwrap();
+        builder.cert_type(CertType::Host).unwrap();
+        change(&mut builder);
+        PublicKeyOrCertificate::Certificate(builder.sign(&key(by)).unwrap())
+    }
+
+    fn named(name: &str) -> impl Fn(&mut Builder) {
+        move |builder| {
+            builder.valid_principal(name).unwrap();
+        }
+    }
+
+    fn check(known: &KnownHost, shown: &PublicKeyOrCertificate, now: u64) -> Result<(), Stranger> {
+        known.check(shown, Timestamp::from_second(i64::try_from(now).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn only_a_pinned_key_or_a_certificate_for_this_name_by_the_registered_authority_is_the_target() {
+        let pinned = KnownHost { keys: vec![key(1).public_key().clone()], ..KnownHost::default() };
+        let shown =
+            |seed| PublicKeyOrCertificate::PublicKey { key: key(seed).public_key().clone(), hash_alg: None };
+        assert_eq!(check(&pinned, &shown(1), NOW), Ok(()));
+        assert!(matches!(check(&pinned, &shown(3), NOW), Err(Stranger::OtherKey(_))));
+        assert_eq!(check(&pinned, &certified(2, named("web-1")), NOW), Err(Stranger::NoAuthority));
+        let known = KnownHost {
+            authorities: vec![key(2).public_key().clone()],
+            names: vec!["web-1".into(), "10.0.0.5".into()],
+            ..KnownHost::default()
+        };
+        assert_eq!(check(&known, &certified(2, named("web-1")), NOW), Ok(()));
+        assert!(check(&known, &shown(1), NOW).is_err(), "a plain key, where an authority is registered");
+        assert_eq!(check(&known, &certified(2, named("web-2")), NOW), Err(Stranger::OtherName));
+        let everybody = |builder: &mut Builder| {
+            builder.all_principals_valid().unwrap();
+        };
+        assert_eq!(check(&known, &certified(2, everybody), NOW), Err(Stranger::OtherName));
+        let users = |builder: &mut Builder| {
+            named("web-1")(builder);
+            builder.cert_type(CertType::User).unwrap();
+        };
+        assert_eq!(check(&known, &certified(2, users), NOW), Err(Stranger::NotHost));
+        let optional = |builder: &mut Builder| {
+            named("web-1")(builder);
+            builder.critical_option("force-command", "x").unwrap();
+        };
+        assert_eq!(check(&known, &certified(2, optional), NOW), Err(Stranger::Options));
+        assert_eq!(check(&known, &certified(3, named("web-1")), NOW), Err(Stranger::Unproven));
+        for late in [NOW - 61, NOW + 61] {
+            assert_eq!(check(&known, &certified(2, named("web-1")), late), Err(Stranger::Unproven));
+        }
+    }
+}

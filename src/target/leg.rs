@@ -125,17 +125,18 @@ impl Source for FromLeg {
     }
 }
 
-/// What a message of russh means here; `None` for those that say nothing to an operator.
+/// What a message of russh means here; `None` for those that say nothing to an operator. The handler has counted all of them
+/// as they arrived.
 pub(super) fn read(message: ChannelMsg, gate: &Gate, meter: &Meter) -> Option<FromTarget> {
     let message = match message {
-        // Counted by the handler as it arrived.
         ChannelMsg::Data { data } => return Some(FromTarget::Data(data)),
         ChannelMsg::ExtendedData { data, ext: 1 } => return Some(FromTarget::Stderr(data)),
-        // RFC 4254 section 5.2 defines stderr alone.
-        ChannelMsg::ExtendedData { data, .. } => {
-            gate.gone(meter, data.len());
-            return None;
+        other => {
+            gate.gone(meter, length(&other));
+            other
         }
+    };
+    let message = match message {
         ChannelMsg::Eof => FromTarget::Eof,
         ChannelMsg::Close => FromTarget::Close,
         ChannelMsg::ExitStatus { exit_status } => FromTarget::ExitStatus(exit_status),
@@ -144,10 +145,20 @@ pub(super) fn read(message: ChannelMsg, gate: &Gate, meter: &Meter) -> Option<Fr
             core_dumped,
             message: error_message.chars().filter(|c| !c.is_control()).take(WORDS).collect(),
         },
+        // Nor does data of any kind but stderr: RFC 4254 section 5.2 defines no other.
         _ => return None,
     };
     gate.arrived(meter, message.size());
     Some(message)
+}
+
+/// The bytes of a target that a message bears, as the handler counts them.
+pub(super) fn length(message: &ChannelMsg) -> usize {
+    match message {
+        ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len(),
+        ChannelMsg::ExitSignal { error_message, .. } => error_message.len(),
+        _ => 0,
+    }
 }
 
 impl Sink for ToLeg {

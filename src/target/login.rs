@@ -11,7 +11,7 @@ use russh::client::{AuthResult, ChannelOpenHandle, DisconnectReason, Handle, Msg
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_encoding::Encode;
-use russh::{Channel, ChannelId, Signer};
+use russh::{Channel, ChannelId, Sig, Signer};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::ConnectError;
@@ -127,6 +127,27 @@ macro_rules! refuse {
     };
 }
 
+/// What a target says of a channel waits in russh's queue of it: each message is counted, whatever it says.
+macro_rules! count {
+    ($($name:ident($($kind:ty),*);)*) => {
+        $(async fn $name(
+            &mut self,
+            channel: ChannelId,
+            $(_: $kind,)*
+            _: &mut Session,
+        ) -> Result<(), russh::Error> {
+            self.arrived(channel, 0);
+            Ok(())
+        })*
+    };
+}
+
+impl Visitor {
+    fn arrived(&self, channel: ChannelId, bytes: usize) {
+        self.gate.arrived(&self.gate.meter(channel), bytes);
+    }
+}
+
 impl russh::client::Handler for Visitor {
     type Error = russh::Error;
 
@@ -141,7 +162,7 @@ impl russh::client::Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
-        self.gate.arrived(&self.gate.meter(channel), data.len());
+        self.arrived(channel, data.len());
         Ok(())
     }
 
@@ -152,8 +173,32 @@ impl russh::client::Handler for Visitor {
         data: &[u8],
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.gate.arrived(&self.gate.meter(channel), data.len());
+        self.arrived(channel, data.len());
         Ok(())
+    }
+
+    async fn exit_signal(
+        &mut self,
+        channel: ChannelId,
+        _: Sig,
+        _: bool,
+        message: &str,
+        _: &str,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.arrived(channel, message.len());
+        Ok(())
+    }
+
+    count! {
+        channel_open_confirmation(u32, u32);
+        channel_success();
+        channel_failure();
+        channel_close();
+        channel_eof();
+        exit_status(u32);
+        xon_xoff(bool);
+        window_adjusted(u32);
     }
 
     async fn openssh_ext_host_keys_announced(

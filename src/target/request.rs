@@ -97,8 +97,11 @@ impl Asking<'_> {
                 .await
                 .map_err(|_| ConnectError::Timeout { step: "asking for the program" })?;
             match message {
-                Some(ChannelMsg::Success) => return Ok(()),
-                Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(ConnectError::Request { what }),
+                Some(answer @ (ChannelMsg::Success | ChannelMsg::Failure | ChannelMsg::Close)) => {
+                    self.gate.gone(self.meter, leg::length(&answer));
+                    let granted = matches!(answer, ChannelMsg::Success);
+                    return if granted { Ok(()) } else { Err(ConnectError::Request { what }) };
+                }
                 None => return Err(ConnectError::Protocol { why: "the target ended the connection".into() }),
                 Some(other) => {
                     if early.len() >= EARLY {

@@ -97,7 +97,7 @@ pub(super) async fn open(
 impl Visit {
     /// Opens a session channel and starts what was asked for.
     pub(super) async fn run(&self, asked: &Asked) -> Result<Leg, ConnectError> {
-        let channel = opened("a session", self.handle.channel_open_session()).await?;
+        let channel = self.opened("a session", self.handle.channel_open_session()).await?;
         let meter = self.gate.meter(channel.id());
         let (mut read, write) = channel.split();
         let mut asking = Asking { read: &mut read, write: &write, gate: &self.gate, meter: &meter };
@@ -112,10 +112,11 @@ impl Visit {
                 let (host, port) = origin(from);
                 let opening =
                     self.handle.channel_open_direct_tcpip(address.host(), address.port().into(), host, port);
-                opened("the forward", opening).await?
+                self.opened("the forward", opening).await?
             }
             Destination::Unix(path) => {
-                opened("the forward", self.handle.channel_open_direct_streamlocal(path.as_str())).await?
+                let opening = self.handle.channel_open_direct_streamlocal(path.as_str());
+                self.opened("the forward", opening).await?
             }
         };
         let (read, write) = channel.split();
@@ -152,6 +153,27 @@ impl Visit {
         let _ = timeout(ANSWER, asking).await;
     }
 
+    /// Waits until the target has opened a channel.
+    async fn opened(
+        &self,
+        what: &'static str,
+        opening: impl Future<Output = Result<Channel<Msg>, russh::Error>>,
+    ) -> Result<Channel<Msg>, ConnectError> {
+        match timeout(PATIENCE, opening).await {
+            Ok(Ok(channel)) => {
+                // russh has taken the confirmation from the queue.
+                self.gate.gone(&self.gate.meter(channel.id()), 0);
+                Ok(channel)
+            }
+            Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
+                ChannelOpenFailure::ConnectFailed => ConnectError::NotThere,
+                _ => ConnectError::Request { what },
+            }),
+            Ok(Err(why)) => Err(ConnectError::Protocol { why: why.to_string() }),
+            Err(_) => Err(ConnectError::Timeout { step: "opening a channel" }),
+        }
+    }
+
     /// Takes leave of the target.
     pub(super) async fn leave(self) {
         let _ = timeout(GOODBYE, goodbye(self.handle)).await;
@@ -174,21 +196,6 @@ impl Visit {
 async fn goodbye(connection: Handle<Visitor>) {
     if connection.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok() {
         let _ = connection.await;
-    }
-}
-
-async fn opened(
-    what: &'static str,
-    opening: impl Future<Output = Result<Channel<Msg>, russh::Error>>,
-) -> Result<Channel<Msg>, ConnectError> {
-    match timeout(PATIENCE, opening).await {
-        Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
-            ChannelOpenFailure::ConnectFailed => ConnectError::NotThere,
-            _ => ConnectError::Request { what },
-        }),
-        Ok(Err(why)) => Err(ConnectError::Protocol { why: why.to_string() }),
-        Err(_) => Err(ConnectError::Timeout { step: "opening a channel" }),
     }
 }
 

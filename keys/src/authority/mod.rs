@@ -1,7 +1,7 @@
 //! The two certificate authorities at work: host certificates, and a login to a target for one session.
 //! It never signs a key that it was handed: it certifies the bastion's own host keys and keys it made itself.
 
-use p256::ecdsa::signature::Signer as _;
+use signature::Signer as _;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{Certificate, PrivateKey, Signature};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use p256::ecdsa::signature::Verifier as _;
+use signature::Verifier as _;
 use ssh_key::certificate::CertType;
 use ssh_key::{Certificate, HashAlg};
 
@@ -93,7 +93,7 @@ fn openssh_reads_a_login_as_it_was_meant() {
 }
 
 #[test]
-fn openssh_reads_host_certificates_of_both_keys() {
+fn openssh_reads_the_certificate_of_every_host_key() {
     let (dir, keys) = keys();
     let names = ["Bastion.Example".to_owned(), "2001:db8::1".to_owned()];
     let certificates = keys.host_certificate(&names, NOW - 60, NOW + 600).unwrap();

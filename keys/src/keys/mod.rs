@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData};
+use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
@@ -17,7 +17,6 @@ use crate::totp::Seed;
 
 const ROOT: &str = "root.key";
 const HOST_ED25519: &str = "host_ed25519.key";
-const HOST_ECDSA: &str = "host_ecdsa.key";
 const USER_CA: &str = "user_ca.key";
 const HOST_CA: &str = "host_ca.key";
 const LOG: &str = "log.key";
@@ -60,7 +59,7 @@ pub struct Keys {
     pub(crate) shred: Folder,
     pub(crate) user_ca: PrivateKey,
     pub(crate) host_ca: PrivateKey,
-    host: [PrivateKey; 2],
+    host: [PrivateKey; 1],
     log: Ed25519KeyPair,
     log_public: [u8; 32],
 }
@@ -90,10 +89,7 @@ impl Keys {
         })?;
         let root = read_root(&folder)?;
         let seed = |name| read_key(&folder, &root, name);
-        let host = [
-            ed25519(&folder, HOST_ED25519, &*seed(HOST_ED25519)?)?,
-            p256(&folder, HOST_ECDSA, &*seed(HOST_ECDSA)?)?,
-        ];
+        let host = [ed25519(&folder, HOST_ED25519, &*seed(HOST_ED25519)?)?];
         let user_ca = ed25519(&folder, USER_CA, &*seed(USER_CA)?)?;
         let host_ca = ed25519(&folder, HOST_CA, &*seed(HOST_CA)?)?;
         let log =
@@ -103,7 +99,7 @@ impl Keys {
         Ok(Self { root, shred, user_ca, host_ca, host, log, log_public })
     }
 
-    /// The private host keys, Ed25519 first, then ECDSA P-256: the one hand-over, to the listener.
+    /// The private host keys, one of Ed25519: the one hand-over, to the listener. No curve of NIST is among them.
     #[must_use]
     pub fn host_keys(&self) -> Vec<PrivateKey> {
         self.host.to_vec()
@@ -195,7 +191,6 @@ fn fill(folder: &Folder) -> Result<(), CreateError> {
     for name in [HOST_ED25519, USER_CA, HOST_CA, LOG] {
         write_key(folder, &root, name, &*random::bytes::<32>()?)?;
     }
-    write_key(folder, &root, HOST_ECDSA, &*p256_scalar()?)?;
     folder.make_inner(SHRED)?.sync()?;
     Ok(())
 }
@@ -213,26 +208,9 @@ fn read_key(folder: &Folder, root: &Root, name: &str) -> Result<Zeroizing<[u8; 3
     Ok(Zeroizing::new(key))
 }
 
-/// A random P-256 scalar, in range. One draw in 2^32 is not; four in a row is a broken generator.
-fn p256_scalar() -> Result<Zeroizing<[u8; 32]>, RandomError> {
-    for _ in 0..4 {
-        let scalar = random::bytes::<32>()?;
-        if p256::SecretKey::from_slice(scalar.as_slice()).is_ok() {
-            return Ok(scalar);
-        }
-    }
-    Err(RandomError)
-}
-
 fn ed25519(folder: &Folder, name: &str, seed: &[u8; 32]) -> Result<PrivateKey, FolderError> {
     let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(seed));
     PrivateKey::new(pair, comment(name)).map_err(|_| damaged(folder, name))
-}
-
-fn p256(folder: &Folder, name: &str, scalar: &[u8; 32]) -> Result<PrivateKey, FolderError> {
-    let secret = p256::SecretKey::from_slice(scalar).map_err(|_| damaged(folder, name))?;
-    let pair = EcdsaKeypair::NistP256 { public: secret.public_key().into(), private: secret.into() };
-    PrivateKey::new(KeypairData::Ecdsa(pair), comment(name)).map_err(|_| damaged(folder, name))
 }
 
 /// What a public key says after its base64, so that a pasted line tells what it is.

@@ -10,7 +10,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::*;
 
-const FILES: [&str; 6] = [ROOT, HOST_ED25519, HOST_ECDSA, USER_CA, HOST_CA, LOG];
+const FILES: [&str; 5] = [ROOT, HOST_ED25519, USER_CA, HOST_CA, LOG];
 
 fn made() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -227,6 +227,18 @@ fn links_and_pipes_are_not_followed() {
     if made.is_ok_and(|status| status.success()) {
         assert!(refusal(&path).contains("keys/log.key: is not a plain file"));
     }
+}
+
+#[test]
+fn a_host_key_of_an_older_folder_is_left_alone_and_not_offered() {
+    let (_dir, path) = made();
+    let before = Keys::open(&path).unwrap().host_public();
+    let older = path.join("host_ecdsa.key");
+    fs::write(&older, "sealed").unwrap();
+    fs::set_permissions(&older, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(Keys::open(&path).unwrap().host_public(), before);
+    assert!(before.iter().all(|key| key.key_data().is_ed25519()), "{before:?}");
+    assert_eq!(fs::read_to_string(&older).unwrap(), "sealed");
 }
 
 #[test]

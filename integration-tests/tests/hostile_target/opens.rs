@@ -1,6 +1,7 @@
 //! A target that opens channels by itself: what was not asked for on that very connection is refused, whatever it is.
 //! The server here speaks SSH as the library does and does only what a hostile one would.
 
+use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -73,7 +74,7 @@ fn told(output: &Output) -> String {
 
 /// The server, on a thread of its own.
 struct Hostile {
-    address: String,
+    address: SocketAddr,
     host_key: String,
     tried: Tried,
     _runtime: tokio::runtime::Runtime,
@@ -88,7 +89,7 @@ impl Hostile {
         let host_key = key.public_key().to_openssh().unwrap();
         let config = Arc::new(Config { keys: vec![key], ..Config::default() });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
         let mut door = Door(tried.clone());
         runtime.spawn(async move {
             let _ = door.run_on_socket(config, &listener).await;
@@ -98,14 +99,7 @@ impl Hostile {
 
     /// The bundle says that db1 is this one.
     fn stands_in(&self, rig: &Rig) {
-        let target = rig.target("db1");
-        let text = std::fs::read_to_string(rig.path("bundle/scene.toml")).unwrap();
-        let text = text
-            .replace(&target.address().to_string(), &self.address)
-            .replace(target.host_key(), &self.host_key);
-        let folder = rig.new_folder("bundle");
-        std::fs::write(folder.join("scene.toml"), text).unwrap();
-        rig.said(&["access", "apply", folder.to_str().unwrap()]);
+        rig.stand_in("db1", self.address, &self.host_key);
     }
 
     fn take(&self) -> Vec<(&'static str, bool)> {
@@ -118,7 +112,7 @@ struct Door(Tried);
 impl server::Server for Door {
     type Handler = Host;
 
-    fn new_client(&mut self, _: Option<std::net::SocketAddr>) -> Host {
+    fn new_client(&mut self, _: Option<SocketAddr>) -> Host {
         Host(self.0.clone())
     }
 }
