@@ -26,7 +26,7 @@ use crate::login::{Authenticated, Invited, Reason};
 use crate::store::{BundleFile, Store, StoreError};
 
 pub use askable::{askable, askable_anywhere};
-use asked::{describe_stream, kind_of};
+use asked::{describe_stream, kind_of, leaves_ssh};
 pub use below::Below;
 use below::{lacking_level, warnings};
 pub use permitted::Permitted;
@@ -165,6 +165,9 @@ pub enum Refused {
     /// What is asked for is no subsystem's name or no place to forward to.
     #[error("{0}")]
     Malformed(String),
+    /// What the command starts would go on without the bastion.
+    #[error("the command starts a server that is reached past the bastion: Mosh")]
+    LeavesSsh,
     /// The policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -226,6 +229,9 @@ pub async fn permit(
         Ok(kind) => kind,
         Err(why) => return Err((wanted, Refused::Malformed(why))),
     };
+    if leaves_ssh(&wanted.asked.start) {
+        return Err((wanted, Refused::LeavesSsh));
+    }
     let reason = wanted.reason.clone();
     let moment = Moment { asked: bastion.clock.now(), since, reason: reason.as_ref() };
     let account = wanted.account.as_ref();

@@ -102,6 +102,8 @@ pub enum Profile {
     Compatible,
     /// Post-quantum key exchange only: shuts out OpenSSH before 9.9.
     Strict,
+    /// Compatible, and for clients with neither authenticated ciphers nor MACs over the ciphertext: libssh2 before 1.11.
+    Broad,
 }
 
 /// `[store]`: where rows live.

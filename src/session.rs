@@ -31,6 +31,8 @@ use streams::Returns;
 const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
 /// What is told to who asks for what is no name and no place.
 const MALFORMED: &str = "what was asked for is not well-formed; write addresses in their usual form";
+/// What is told to who would go on without the bastion.
+const LEAVES_SSH: &str = "Mosh goes on by UDP, past the bastion, where nothing is recorded; use ssh";
 /// What is told when a decision cannot be made.
 const NOT_NOW: &str = "the bastion cannot decide now; try again in a moment";
 /// What is told when nothing can be recorded.
@@ -160,6 +162,7 @@ async fn permit(bastion: &Bastion, connection: &Connection, wanted: Wanted) -> R
 fn explained(connection: &Connection, refused: &Refused) -> Refusal {
     match refused {
         Refused::Malformed(_) => refusal(connection, "ACCESS-010", MALFORMED.into(), refused.to_string()),
+        Refused::LeavesSsh => refusal(connection, "ACCESS-011", LEAVES_SSH.into(), refused.to_string()),
         Refused::NoTarget => refusal(connection, "ACCESS-009", NO_TARGET.into(), refused.to_string()),
         Refused::Denied(denial) => {
             let refusal = refusal(connection, denial.code(), denial.told(), denial.to_string());

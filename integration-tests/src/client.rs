@@ -116,6 +116,11 @@ impl<'a> Client<'a> {
         format!("ssh {}", self.arguments().join(" "))
     }
 
+    /// For programs with a client of their own: the command that carries them to a target, inside the bastion's login.
+    pub fn proxy(&self, target: &str) -> String {
+        format!("ssh -F {} -W {target}:22 {}", self.configuration().display(), self.alone())
+    }
+
     /// The environment in which prompts are answered.
     pub fn prepare(&self, command: &mut Command) {
         let answer = self.rig.path(format!("answer-{}", self.rig.next()));

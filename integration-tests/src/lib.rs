@@ -7,6 +7,7 @@ mod bytes;
 mod client;
 mod clock;
 mod codes;
+mod keyring;
 mod laptop;
 mod machine;
 mod peer;
@@ -22,7 +23,6 @@ mod terminal;
 mod tools;
 mod wait;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +32,7 @@ pub use builder::{ACCOUNT, Builder};
 pub use bytes::{BLOCK, Content, Sum, first_line, noise, send, sha256, take, take_after};
 pub use client::Client;
 pub use codes::Phone;
+pub use keyring::Keyring;
 pub use laptop::Laptop;
 pub use machine::{get, number};
 pub use peer::{Peer, free_port};
@@ -42,7 +43,7 @@ pub use sockets::{alive, end, freeze, thaw};
 pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;
-pub use tools::python_tool;
+pub use tools::{node_packages, python_tool};
 pub use wait::{DEADLINE, ended, until};
 
 use builder::Plan;
@@ -159,8 +160,15 @@ impl Rig {
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 
-    /// Applies the bundle of the beginning with another server in the place of this target.
-    pub fn stand_in(&self, target: &str, address: SocketAddr, host_key: &str) {
+    /// Applies the bundle of the beginning.
+    pub fn apply_again(&self) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle of the beginning with another server in place of a target.
+    pub fn stand_in(&self, target: &str, address: impl std::fmt::Display, host_key: &str) {
         let target = self.target(target);
         let text = std::fs::read_to_string(self.path("bundle/scene.toml")).unwrap();
         let text = text
@@ -171,11 +179,14 @@ impl Rig {
         self.said(&["access", "apply", folder.to_str().unwrap()]);
     }
 
-    /// Applies the bundle of the beginning.
-    pub fn apply_again(&self) -> Output {
-        let folder = self.new_folder("bundle");
-        self.plan.write(&folder, &self.targets);
-        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    /// The plain host key of the bastion, `algorithm base64`, as clients pin it that know no certificates.
+    pub fn plain_host_key(&self) -> String {
+        let port = self.server().address().port().to_string();
+        let scan =
+            Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", &port, "127.0.0.1"]).output().unwrap();
+        let text = String::from_utf8(scan.stdout).unwrap();
+        let line = text.lines().find(|line| !line.starts_with('#')).expect("a host key of the bastion");
+        line.split_once(' ').unwrap().1.to_owned()
     }
 
     fn next(&self) -> u32 {

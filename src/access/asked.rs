@@ -20,6 +20,15 @@ pub(super) fn kind_of(start: &Start) -> Result<ChannelKind, String> {
     }
 }
 
+/// Whether a command starts what leaves SSH: Mosh's server, which its client then talks to by UDP, past the bastion.
+pub(super) fn leaves_ssh(start: &Start) -> bool {
+    let Start::Exec(command) = start else { return false };
+    let text = String::from_utf8_lossy(command);
+    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+    let is_server = |word: &str| word.rsplit('/').next() == Some("mosh-server");
+    words.windows(2).any(|pair| matches!(pair, [program, "new"] if is_server(program)))
+}
+
 fn destination(end: &End) -> Result<Destination, String> {
     match end {
         End::Tcp { host, port } => Destination::tcp(host, *port),
@@ -51,6 +60,23 @@ pub(super) fn describe_stream(event: &mut Event, start: &Start) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mosh_is_known_by_how_its_server_is_started() {
+        let starts = |command: &str| leaves_ssh(&Start::Exec(command.to_owned().into()));
+        for command in [
+            "mosh-server 'new' '-c' '256'",
+            "sh -c '[ -n x ]' ; mosh-server 'new'",
+            "LANG=C \"/usr/local/bin/mosh-server\" new",
+        ] {
+            assert!(starts(command), "{command}");
+        }
+        for command in ["", "mosh-server", "man mosh-server", "apt-get install mosh", "echo new mosh-server"]
+        {
+            assert!(!starts(command), "{command}");
+        }
+        assert!(!leaves_ssh(&Start::Shell));
+    }
 
     #[test]
     fn a_place_to_listen_is_bounded_and_plain() {

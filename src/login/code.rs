@@ -61,6 +61,10 @@ pub(super) fn read(given: &[&[u8]]) -> Result<Zeroizing<String>, No> {
         }
         code.push(char::from(byte));
     }
+    // A client that has nobody to ask answers with nothing, again and again. That guesses at no code.
+    if code.is_empty() {
+        return no("LOGIN-004", "an empty answer is no code".to_owned());
+    }
     Ok(code)
 }
 
@@ -115,9 +119,16 @@ mod tests {
 
     #[test]
     fn a_huge_or_non_utf_8_answer_is_no_code() {
-        for answer in
-            [&[b'1'; 65][..], &[b' '; 1_000_000], &[0xff, 0xfe], "１２３４５６".as_bytes(), b"?", b"-12345"]
-        {
+        for answer in [
+            &[b'1'; 65][..],
+            &[b' '; 1_000_000],
+            &[0xff, 0xfe],
+            "１２３４５６".as_bytes(),
+            b"?",
+            b"-12345",
+            b"",
+            b" \t",
+        ] {
             assert_eq!(read(&[answer]).unwrap_err().code, "LOGIN-004");
         }
     }

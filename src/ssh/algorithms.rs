@@ -1,5 +1,5 @@
 //! The algorithms Bartizan offers to operators, named one by one.
-//! Never offers SHA-1, CBC, group exchange or MACs that do not cover the ciphertext (see `docs/decisions/`).
+//! Never offers SHA-1, CBC or group exchange, nor, unless the configuration asks for it, MACs that do not cover the ciphertext.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ const EXTENSIONS: [kex::Name; 2] =
 /// What is offered under a profile.
 pub(super) fn offered(profile: Profile) -> Preferred {
     let mut exchange = vec![kex::MLKEM768X25519_SHA256];
-    if profile == Profile::Compatible {
+    if profile != Profile::Strict {
         exchange.extend([kex::CURVE25519, kex::CURVE25519_PRE_RFC_8731]);
     }
     exchange.extend(EXTENSIONS);
@@ -24,7 +24,7 @@ pub(super) fn offered(profile: Profile) -> Preferred {
         key: keys(),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: ciphers().into(),
-        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+        mac: macs(profile).into(),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
 }
@@ -42,6 +42,15 @@ fn keys() -> Cow<'static, [Algorithm]> {
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
         Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
     ])
+}
+
+/// Over the ciphertext; over the plain text last, and only where it is asked for.
+fn macs(profile: Profile) -> Vec<mac::Name> {
+    let mut macs = vec![mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+    if profile == Profile::Broad {
+        macs.extend([mac::HMAC_SHA256, mac::HMAC_SHA512]);
+    }
+    macs
 }
 
 /// AES-GCM first where the processor has AES, ChaCha20 first where it has not.
