@@ -320,11 +320,8 @@ impl Config {
         let sections: Sections = toml::from_str(text).map_err(|e| {
             let line = line_of(text, e.span().map_or(0, |s| s.start));
             let why = e.message().lines().collect::<Vec<_>>().join("; ");
-            ConfigError::Wrong {
-                line,
-                why: key_of(text, line).map_or(why.clone(), |key| format!("{key}: {why}")),
-                path: path.clone(),
-            }
+            let why = key_of(text, line).map_or(why.clone(), |key| format!("{key}: {why}"));
+            ConfigError::Wrong { line, why: shown(&why), path: path.clone() }
         })?;
         let Admin { listen, beyond_loopback } = sections.admin;
         if let Some(reached) = listen.filter(|address| !address.ip().is_loopback() && !beyond_loopback) {
@@ -427,6 +424,18 @@ fn callers_alone(about: &std::fs::Metadata) -> bool {
 /// Owned by the caller or root, and written by nobody else.
 fn ours_alone(about: &std::fs::Metadata) -> bool {
     callers_alone(about) || (about.uid() == 0 && about.mode() & 0o022 == 0)
+}
+
+/// What the file says, with every character written out that a terminal would not plainly show.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -23,7 +23,7 @@ mod serial;
 mod serve;
 mod ssh;
 mod ssh_files;
-mod wire;
+pub mod wire;
 
 pub use commands::{
     CommandError, EnrollError, ErrandError, InstallError, Installed, RefreshError, Unheard, enroll, install,

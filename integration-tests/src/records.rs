@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use serde_json::Value;
 
 use crate::wait::until;
@@ -60,6 +61,18 @@ impl Rig {
     /// What a recording shows, as text.
     pub fn text_of(&self, id: &str) -> String {
         self.said(&["recording", "export", id, "--format", "text"])
+    }
+
+    /// Every byte of a recording that its frames call output, in their order; nothing of standard error.
+    pub fn output_of(&self, id: &str) -> Vec<u8> {
+        let frames = objects(&self.said(&["recording", "export", id, "--format", "jsonl"]));
+        let output = frames.iter().filter(|frame| frame["stream"] == "output");
+        let bytes = output.map(|frame| match (&frame["text"], &frame["base64"]) {
+            (Value::String(text), _) => text.clone().into_bytes(),
+            (_, Value::String(coded)) => BASE64.decode(coded.as_bytes()).unwrap(),
+            _ => panic!("a frame of output without any: {frame}"),
+        });
+        bytes.flatten().collect()
     }
 }
 

@@ -83,30 +83,23 @@ fn one_life(rig: &mut Rig, round: usize, known: &mut BTreeSet<String>) -> Found 
         rig.recordings().into_iter().filter(|one| known.insert(id(one).to_owned())).collect();
     assert!(new.iter().all(|one| !one["ended"].is_null() && one["state"] == "recovered"), "{new:?}");
     let mut found = Found { recordings: new.len(), ..Found::default() };
-    let texts: Vec<String> = new.iter().map(|one| rig.text_of(id(one)).replace('\r', "")).collect();
-    found.bytes_recorded = texts.iter().map(String::len).sum();
+    let outputs: Vec<Vec<u8>> = new.iter().map(|one| rig.output_of(id(one))).collect();
+    found.bytes_recorded = outputs.iter().map(Vec::len).sum();
     for (way, seen) in ["direct", "jump", "shell"].into_iter().zip(&seen) {
-        // Of the shell the lines count: what is around them is for a terminal.
-        let from = seen.find(&format!("{way} {round} line 0\n")).unwrap_or_else(|| panic!("{way}: {seen:?}"));
-        // As text, a last line ends before the spaces at its end.
-        let whole = seen[from..].trim_end_matches(' ');
-        let kept = texts.iter().map(|text| kept(text, whole)).max().unwrap_or(0);
-        let lost = &whole[kept..];
+        let first = format!("{way} {round} line 0");
+        let found_first = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&first);
+        let own = outputs.iter().find(|output| found_first(output));
+        let kept = own.map_or(0, |own| own.iter().zip(seen).take_while(|(a, b)| a == b).count());
         assert!(
-            lost.is_empty(),
-            "round {round}, {way}: of {} bytes {kept} are recorded: {lost:.200?}",
-            whole.len()
+            found_first(seen) && kept == seen.len(),
+            "round {round}, {way}: of {} bytes {kept} are recorded: {:.200?} and not {:.200?}",
+            seen.len(),
+            String::from_utf8_lossy(&seen[kept..]),
+            own.map(|own| String::from_utf8_lossy(&own[kept..])),
         );
-        found.bytes_seen += whole.len();
+        found.bytes_seen += seen.len();
     }
     found
-}
-
-/// How much of the beginning of `whole` stands in `text`, from its first line on.
-fn kept(text: &str, whole: &str) -> usize {
-    let first = whole.lines().next().map(|line| format!("{line}\n"));
-    let from = first.and_then(|first| text.find(&first));
-    from.map_or(0, |from| text[from..].bytes().zip(whole.bytes()).take_while(|(a, b)| a == b).count())
 }
 
 fn direct(rig: &Rig) -> Command {
@@ -178,11 +171,10 @@ impl Watched {
     }
 
     /// All that it printed until its connection was gone.
-    fn end(mut self) -> String {
+    fn end(mut self) -> Vec<u8> {
         self.reader.join().unwrap();
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
-        let seen = self.seen.lock().unwrap();
-        String::from_utf8_lossy(&seen).replace('\r', "")
+        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }

@@ -72,6 +72,16 @@ fn an_error_names_the_line() {
 }
 
 #[test]
+fn an_error_never_moves_the_readers_terminal() {
+    for text in ["login_grace \u{1b}[2J = 1", "[ssh]\n\"\u{202e}x\" = 1", "[s\u{9b}2J]", "\u{200b} = '\u{7}'"]
+    {
+        let told = refusal(text);
+        let obeyed = |c: char| c.is_control() || matches!(c, '\u{202e}' | '\u{200b}');
+        assert!(!told.contains(obeyed), "{told:?}");
+    }
+}
+
+#[test]
 fn a_value_out_of_range_is_refused_with_the_range() {
     assert!(refusal("[ssh]\nlogin_grace = \"0s\"").contains("write 1s to 1h"));
     assert!(refusal("[ssh]\nmax_channels = 0").contains("write 1 to 1024"));

@@ -24,11 +24,11 @@ const METHODS: std::ops::RangeInclusive<u8> = 30..=49;
 
 /// No client says this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotSsh;
+pub struct NotSsh;
 
 /// Reads along what comes in until there are keys.
 #[derive(Debug)]
-pub(super) struct Clear(State);
+pub struct Clear(State);
 
 #[derive(Debug)]
 enum State {
@@ -56,17 +56,17 @@ impl Default for Clear {
 
 impl Clear {
     /// Whether there is nothing more to see.
-    pub(super) fn over(&self) -> bool {
+    pub fn over(&self) -> bool {
         matches!(self.0, State::Over)
     }
 
     /// Whether the identification line has come.
-    pub(super) fn spoken(&self) -> bool {
+    pub fn spoken(&self) -> bool {
         !matches!(self.0, State::Line(..))
     }
 
     /// More has come.
-    pub(super) fn heard(&mut self, bytes: &[u8]) -> Result<(), NotSsh> {
+    pub fn heard(&mut self, bytes: &[u8]) -> Result<(), NotSsh> {
         let mut bytes = bytes;
         while let Some((&first, others)) = bytes.split_first() {
             match &mut self.0 {

@@ -14,7 +14,7 @@ const LONGEST_TEXT: usize = 107;
 
 /// No header, or none that can be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyError {
+pub enum ProxyError {
     /// The connection ended before the header did.
     #[error("the connection ended: {0}")]
     Ended(#[from] std::io::Error),
@@ -26,15 +26,16 @@ pub(super) enum ProxyError {
 /// The source that the header names; `None` when it names none, as in a proxy's own health check.
 ///
 /// Read byte by byte, so that what follows is left for SSH; the caller's reader is buffered.
-pub(super) async fn source<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<SocketAddr>, ProxyError> {
+pub async fn source<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<SocketAddr>, ProxyError> {
     let mut header = Vec::with_capacity(128);
     while header.len() < LONGEST {
         header.push(stream.read_u8().await?);
         let whole = if header.starts_with(TEXT) || TEXT.starts_with(&header) {
-            if header.len() > LONGEST_TEXT {
+            let ended = header.ends_with(b"\n");
+            if header.len() > LONGEST_TEXT || ended && !is_line(&header) {
                 return Err(ProxyError::NotOne);
             }
-            header.ends_with(b"\n")
+            ended
         } else {
             v2::Header::try_from(&header[..]).is_complete()
         };
@@ -43,6 +44,12 @@ pub(super) async fn source<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Optio
         }
     }
     Err(ProxyError::NotOne)
+}
+
+/// A line of version 1: its one CRLF at the end, and all before it printable. The library also takes CR in the place of blanks.
+fn is_line(header: &[u8]) -> bool {
+    let printable = |byte: &u8| *byte == b' ' || byte.is_ascii_graphic();
+    header.strip_suffix(b"\r\n").is_some_and(|line| line.iter().all(printable))
 }
 
 fn named(header: &HeaderResult<'_>) -> Result<Option<SocketAddr>, ProxyError> {
@@ -110,6 +117,8 @@ mod tests {
         for bad in [
             format!("PROXY TCP4 {}", "1".repeat(300)).into_bytes(),
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 99999\r\n".to_vec(),
+            b"PROXY TCP4\r1.2.3.4 5.6.7.8 1 2\r\n".to_vec(),
+            b"PROXY UNKNOWN \n and more bytes\r\n".to_vec(),
             binary(1, 60_000),
         ] {
             let (refused, _) = read(&bad).await;

@@ -28,22 +28,22 @@ const HASH: std::ops::RangeInclusive<usize> = 32..=64;
 
 /// Our signature of one connection's first key exchange, once there is one.
 #[derive(Debug, Default)]
-pub(super) struct Exchange {
+pub struct Exchange {
     signature: OnceLock<Signature>,
 }
 
 /// Our public host keys, by what a device calls them.
-pub(super) struct HostKeys(Vec<([u8; 32], PublicKey)>);
+pub struct HostKeys(Vec<([u8; 32], PublicKey)>);
 
 /// What one connection knows of itself.
 #[derive(Debug, Clone)]
-pub(super) struct Bound {
+pub struct Bound {
     exchange: Arc<Exchange>,
     keys: Arc<HostKeys>,
 }
 
 /// Reads along what we send until NEWKEYS.
-pub(super) struct Tap {
+pub struct Tap {
     waiting: Vec<u8>,
     reading: Reading,
     exchange: Arc<Exchange>,
@@ -58,7 +58,7 @@ enum Reading {
 
 impl HostKeys {
     /// Of these keys; one that cannot be written is none that a device can have seen.
-    pub(super) fn new(keys: Vec<PublicKey>) -> Self {
+    pub fn new(keys: Vec<PublicKey>) -> Self {
         let named = |key: PublicKey| {
             let digest = ring::digest::digest(&ring::digest::SHA256, &key.to_bytes().ok()?);
             Some((digest.as_ref().try_into().ok()?, key))
@@ -68,7 +68,8 @@ impl HostKeys {
 }
 
 impl Bound {
-    pub(super) fn new(exchange: Arc<Exchange>, keys: Arc<HostKeys>) -> Self {
+    /// What a connection knows whose key exchange this is, of a door with these keys.
+    pub fn new(exchange: Arc<Exchange>, keys: Arc<HostKeys>) -> Self {
         Self { exchange, keys }
     }
 }
@@ -86,17 +87,18 @@ impl Binding for Bound {
 }
 
 impl Tap {
-    pub(super) fn new(exchange: Arc<Exchange>) -> Self {
+    /// Reads along from the first byte that is sent, and keeps the signature in `exchange`.
+    pub fn new(exchange: Arc<Exchange>) -> Self {
         Self { waiting: Vec::new(), reading: Reading::Line, exchange }
     }
 
     /// Whether there is nothing more to see.
-    pub(super) fn over(&self) -> bool {
+    pub fn over(&self) -> bool {
         self.reading == Reading::Nothing
     }
 
     /// Reads what was sent. Anything but a key exchange ends the reading: then no identifier is ever ours.
-    pub(super) fn sent(&mut self, mut bytes: &[u8]) {
+    pub fn sent(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.over() {
             let (now, later) = bytes.split_at(bytes.len().min(WAITING - self.waiting.len().min(WAITING)));
             if now.is_empty() {

@@ -97,7 +97,7 @@ async fn own_agent(path: Option<&Path>) -> Option<Check> {
     let answer = Behind::at(Some(path)).ask(REQUEST_IDENTITIES).await;
     let keys = answer.and_then(|answer| Identities::parse(&answer).ok());
     Some(match keys {
-        Some(keys) => Check::new("own agent", true, format!("{} keys at {}", keys.len(), path.display())),
+        Some(keys) => Check::new("own agent", true, format!("{} keys at {}", keys.count(), path.display())),
         None => {
             let said = format!(
                 "nobody answers at {}; start it, or write another path as `agent` in agent.toml",

@@ -4,35 +4,39 @@
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the message is malformed")]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// What is left to read of a message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields<'m>(&'m [u8]);
+pub struct Fields<'m>(&'m [u8]);
 
 impl<'m> Fields<'m> {
-    pub(crate) fn of(message: &'m [u8]) -> Self {
+    /// All of a message.
+    pub fn of(message: &'m [u8]) -> Self {
         Self(message)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
         let (first, rest) = self.0.split_first().ok_or(Malformed)?;
         self.0 = rest;
         Ok(*first)
     }
 
     /// Any byte but 0 is true (RFC 4251 section 5).
-    pub(crate) fn boolean(&mut self) -> Result<bool, Malformed> {
+    pub fn boolean(&mut self) -> Result<bool, Malformed> {
         Ok(self.byte()? != 0)
     }
 
-    pub(crate) fn number(&mut self) -> Result<u32, Malformed> {
+    /// A `uint32`.
+    pub fn number(&mut self) -> Result<u32, Malformed> {
         let (first, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*first))
     }
 
-    pub(crate) fn string(&mut self) -> Result<&'m [u8], Malformed> {
+    /// A length, and so many bytes.
+    pub fn string(&mut self) -> Result<&'m [u8], Malformed> {
         let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
         let (string, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
@@ -40,17 +44,18 @@ impl<'m> Fields<'m> {
     }
 
     /// That nothing is left.
-    pub(crate) fn end(self) -> Result<(), Malformed> {
+    pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 
-    pub(crate) fn is_empty(self) -> bool {
+    /// Whether nothing is left.
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 }
 
 /// Appends a string with its length before it.
-pub(crate) fn put_string(message: &mut Vec<u8>, string: &[u8]) {
+pub fn put_string(message: &mut Vec<u8>, string: &[u8]) {
     // Nothing longer than a frame is ever put: the length fits by far.
     let length = u32::try_from(string.len()).unwrap_or(u32::MAX);
     message.extend_from_slice(&length.to_be_bytes());

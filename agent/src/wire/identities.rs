@@ -5,16 +5,16 @@ use super::LARGEST;
 use super::fields::{Fields, Malformed, put_string};
 
 /// The most keys of one agent; OpenSSH has the same.
-pub(crate) const MOST: usize = 2048;
+const MOST: usize = 2048;
 const ANSWER: u8 = 12;
 
 /// Keys and their comments, in the order they are offered.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Identities(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct Identities(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Identities {
     /// Reads an answer.
-    pub(crate) fn parse(answer: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(answer: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::of(answer);
         if fields.byte()? != ANSWER {
             return Err(Malformed);
@@ -32,17 +32,17 @@ impl Identities {
     }
 
     /// How many.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
     /// Puts a key before all others.
-    pub(crate) fn lead(&mut self, key: &[u8], comment: &str) {
+    pub fn lead(&mut self, key: &[u8], comment: &str) {
         self.0.insert(0, (key.to_vec(), comment.as_bytes().to_vec()));
     }
 
     /// The answer; keys at the end that do not fit into one message or one list are left out.
-    pub(crate) fn answer(&self) -> Vec<u8> {
+    pub fn answer(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let mut count = 0_u32;
         for (key, comment) in self.0.iter().take(MOST) {

@@ -10,17 +10,20 @@ const SERVICE: &[u8] = b"ssh-connection";
 
 /// The bytes under a login's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Login<'m> {
-    pub(crate) session_id: &'m [u8],
-    pub(crate) algorithm: &'m [u8],
-    pub(crate) key: &'m [u8],
+pub struct Login<'m> {
+    /// Of which connection.
+    pub session_id: &'m [u8],
+    /// How it is to be signed.
+    pub algorithm: &'m [u8],
+    /// With which key.
+    pub key: &'m [u8],
     /// Where the client said which server it means.
-    pub(crate) host_key: Option<&'m [u8]>,
+    pub host_key: Option<&'m [u8]>,
 }
 
 impl<'m> Login<'m> {
     /// Reads the bytes of a login; anything else is refused.
-    pub(crate) fn parse(data: &'m [u8]) -> Result<Self, Malformed> {
+    pub fn parse(data: &'m [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::of(data);
         let need = |holds: bool| if holds { Ok(()) } else { Err(Malformed) };
         let session_id = fields.string()?;

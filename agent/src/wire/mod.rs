@@ -9,19 +9,17 @@ mod identities;
 mod login;
 mod request;
 
-#[cfg(test)]
-pub(crate) use fields::put_string;
-pub(crate) use fields::{Fields, Malformed};
-pub(crate) use frame::{read_frame, write_frame};
-pub(crate) use identities::Identities;
-pub(crate) use login::Login;
+pub use fields::{Fields, Malformed, put_string};
+pub use frame::{read_frame, write_frame};
+pub use identities::Identities;
+pub use login::Login;
 #[cfg(test)]
 pub(crate) use login::tests::login as tests_login;
-pub(crate) use request::{Request, SessionBind, SignRequest, signature_answer};
+pub use request::{Request, SessionBind, SignRequest, signature_answer};
 
 /// The largest message, in bytes, either way; OpenSSH has the same.
-pub(crate) const LARGEST: usize = 256 * 1024;
+pub const LARGEST: usize = 256 * 1024;
 /// SSH_AGENT_FAILURE: the whole of a refusal.
-pub(crate) const FAILURE: &[u8] = &[5];
+pub const FAILURE: &[u8] = &[5];
 /// SSH_AGENT_SUCCESS: the whole of a plain yes.
-pub(crate) const SUCCESS: &[u8] = &[6];
+pub const SUCCESS: &[u8] = &[6];

@@ -12,7 +12,7 @@ const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
 
 /// A client's message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Request<'m> {
+pub enum Request<'m> {
     /// Which keys there are.
     Identities,
     /// A signature.
@@ -25,23 +25,29 @@ pub(crate) enum Request<'m> {
 
 /// SSH_AGENTC_SIGN_REQUEST, without its flags: they choose among the hashes of RSA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SignRequest<'m> {
-    pub(crate) key: &'m [u8],
-    pub(crate) data: &'m [u8],
+pub struct SignRequest<'m> {
+    /// With which key.
+    pub key: &'m [u8],
+    /// What.
+    pub data: &'m [u8],
 }
 
 /// `session-bind@openssh.com`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionBind<'m> {
-    pub(crate) host_key: &'m [u8],
-    pub(crate) session_id: &'m [u8],
-    pub(crate) signature: &'m [u8],
-    pub(crate) is_forwarding: bool,
+pub struct SessionBind<'m> {
+    /// The key that the server showed.
+    pub host_key: &'m [u8],
+    /// The connection's session identifier.
+    pub session_id: &'m [u8],
+    /// What that key signed it with.
+    pub signature: &'m [u8],
+    /// Whether the agent is being forwarded.
+    pub is_forwarding: bool,
 }
 
 impl<'m> Request<'m> {
     /// Tells which message it is. One that is malformed and not a bind is passed on: it is not for us to judge.
-    pub(crate) fn read(message: &'m [u8]) -> Self {
+    pub fn read(message: &'m [u8]) -> Self {
         let mut fields = Fields::of(message);
         match fields.byte() {
             Ok(REQUEST_IDENTITIES) if fields.is_empty() => Self::Identities,
@@ -75,7 +81,7 @@ impl<'m> SessionBind<'m> {
 }
 
 /// SSH_AGENT_SIGN_RESPONSE with a signature in its RFC 4253 form.
-pub(crate) fn signature_answer(signature: &[u8]) -> Vec<u8> {
+pub fn signature_answer(signature: &[u8]) -> Vec<u8> {
     let mut answer = vec![SIGN_RESPONSE];
     put_string(&mut answer, signature);
     answer
