@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod ids;
 pub mod meters;
+pub mod read_ahead;
 pub mod refusal;
 pub mod sandbox;
 

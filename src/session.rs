@@ -58,6 +58,7 @@ pub async fn run(
 }
 
 /// The story. Each phase is moved into the next; whoever reads only this function knows what happens to a channel.
+/// Phases that take a moment are boxed: their state would lie in every channel for as long as it lasts.
 async fn story(
     bastion: &Arc<Bastion>,
     connection: &Arc<Connection>,
@@ -65,11 +66,11 @@ async fn story(
     ingress: &mut impl Ingress,
     caller: &impl Caller,
 ) -> Result<(), Refusal> {
-    let (recorded, _open) = begun(bastion, connection, asked).await?;
+    let (recorded, _open) = Box::pin(begun(bastion, connection, asked)).await?;
     let warnings = recorded.permitted().warnings().to_vec();
-    let mut connected = match target::connect(bastion, recorded, &stop(connection)).await {
+    let mut connected = match Box::pin(target::connect(bastion, recorded, &stop(connection))).await {
         Ok(connected) => connected,
-        Err(unconnected) => return unreached(bastion, connection, unconnected).await,
+        Err(unconnected) => return Box::pin(unreached(bastion, connection, unconnected)).await,
     };
     ingress.accept().await;
     ingress.notice(&warnings).await;
@@ -80,12 +81,12 @@ async fn story(
         ingress.close().await;
     }
     let recorded = if matches!(ended, How::Cut(_)) {
-        connected.cut().await
+        Box::pin(connected.cut()).await
     } else {
         returns.over().await;
-        connected.leave().await
+        Box::pin(connected.leave()).await
     };
-    sealed(bastion, connection, recorded, ended).await
+    Box::pin(sealed(bastion, connection, recorded, ended)).await
 }
 
 /// Wanted, permitted, recorded, listed: from here on it can be cut, and nothing is dialled yet.

@@ -25,7 +25,8 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// What every room may stand on. Ground knows only ground, but for `bastion`, which holds the handles of the rooms.
-const GROUND: &[&str] = &["bastion", "channel", "clock", "config", "ids", "meters", "refusal", "sandbox"];
+const GROUND: &[&str] =
+    &["bastion", "channel", "clock", "config", "ids", "meters", "read_ahead", "refusal", "sandbox"];
 
 /// Words that belong to one place: the word, where it may stand, and why.
 const WORDS: &[(&str, &[&str], &str)] = &[

@@ -162,19 +162,21 @@ impl Handler {
     }
 }
 
+/// What happens a few times in a connection is boxed: russh holds the state of the largest callback for as long as the
+/// connection lasts, and twice.
 impl russh::server::Handler for Handler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
         let banner = self.bastion.config.ssh.banner.clone();
         let Phase::Arriving(arriving) = &self.phase else { return Ok(banner) };
-        let Some(line) = arriving.forewarning(&self.bastion).await else { return Ok(banner) };
+        let Some(line) = Box::pin(arriving.forewarning(&self.bastion)).await else { return Ok(banner) };
         let banner = banner.map(|banner| format!("{}\n", banner.trim_end())).unwrap_or_default();
         Ok(Some(format!("{banner}{line}\n")))
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
-        Ok(self.arrive(user).await)
+        Ok(Box::pin(self.arrive(user)).await)
     }
 
     async fn auth_publickey_offered(
@@ -182,9 +184,9 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        self.overheard().await;
+        Box::pin(self.overheard()).await;
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        Ok(match attempt.offered(user, offer.public_key, offer.algorithm).await {
+        Ok(match Box::pin(attempt.offered(user, offer.public_key, offer.algorithm)).await {
             Offer::Sign => Auth::Accept,
             Offer::Refuse { methods } => {
                 if let Some(place) = &self.place {
@@ -197,8 +199,8 @@ impl russh::server::Handler for Handler {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = attempt.proved(user, key.public_key, key.algorithm).await;
-        Ok(self.answer(answer).await)
+        let answer = Box::pin(attempt.proved(user, key.public_key, key.algorithm)).await;
+        Ok(Box::pin(self.answer(answer)).await)
     }
 
     async fn auth_openssh_certificate(
@@ -209,8 +211,8 @@ impl russh::server::Handler for Handler {
         let (Phase::Login(attempt), Some(Proof { bound, .. })) = (&mut self.phase, &self.proof) else {
             return Ok(Auth::reject());
         };
-        let answer = attempt.certified(user, shown, bound).await;
-        Ok(self.answer(answer).await)
+        let answer = Box::pin(attempt.certified(user, shown, bound)).await;
+        Ok(Box::pin(self.answer(answer)).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -219,23 +221,23 @@ impl russh::server::Handler for Handler {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        self.overheard().await;
+        Box::pin(self.overheard()).await;
         let answers = response.map(bounded);
         let given: Option<Vec<&[u8]>> =
             answers.as_ref().map(|answers| answers.iter().map(|answer| answer.as_slice()).collect());
         let answer = match (&mut self.phase, given) {
-            (Phase::Login(attempt), None) => attempt.prompt(user).await,
-            (Phase::Login(attempt), Some(given)) => attempt.answers(user, &given).await,
-            (Phase::Stepping(_), None) => return Ok(self.ask_more(user).await),
-            (Phase::Stepping(_), Some(given)) => return Ok(self.answer_more(user, &given).await),
+            (Phase::Login(attempt), None) => Box::pin(attempt.prompt(user)).await,
+            (Phase::Login(attempt), Some(given)) => Box::pin(attempt.answers(user, &given)).await,
+            (Phase::Stepping(_), None) => return Ok(Box::pin(self.ask_more(user)).await),
+            (Phase::Stepping(_), Some(given)) => return Ok(Box::pin(self.answer_more(user, &given)).await),
             (Phase::Dismissed, _) => return Ok(no_question()),
             _ => return Ok(Auth::reject()),
         };
         let ends = matches!(answer, Answer::Disconnect { .. });
-        let done = self.answer(answer).await;
+        let done = Box::pin(self.answer(answer)).await;
         if matches!(self.phase, Phase::Stepping(_)) {
             // In the same exchange: a client may not begin this method a second time.
-            return Ok(self.ask_more(user).await);
+            return Ok(Box::pin(self.ask_more(user)).await);
         }
         // After a failure a client may leave without reading why; after no question at all it waits, and reads.
         Ok(if ends { no_question() } else { done })
@@ -267,7 +269,7 @@ impl russh::server::Handler for Handler {
         let (Ok(name), Some((names, outer))) = (TargetName::parse(host), self.jump_from()) else {
             let end = |host: &str, port| End::Tcp { host: host.to_owned(), port };
             let stream = Stream { to: end(host, port), from: Some(end(from, from_port)) };
-            self.forward(channel, stream, reply, session).await;
+            Box::pin(self.forward(channel, stream, reply, session)).await;
             return Ok(());
         };
         if !self.conduct.opens() {
@@ -292,7 +294,7 @@ impl russh::server::Handler for Handler {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let stream = Stream { to: End::Unix(path.to_owned()), from: None };
-        self.forward(channel, stream, reply, session).await;
+        Box::pin(self.forward(channel, stream, reply, session)).await;
         Ok(())
     }
 
@@ -318,7 +320,7 @@ impl russh::server::Handler for Handler {
         session: &mut Session,
     ) -> Result<bool, russh::Error> {
         let end = End::Tcp { host: host.to_owned(), port: *port };
-        let bound = self.listen(end, session).await;
+        let bound = Box::pin(self.listen(end, session)).await;
         *port = bound.unwrap_or(*port);
         Ok(bound.is_some())
     }
@@ -330,11 +332,11 @@ impl russh::server::Handler for Handler {
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
         let end = End::Tcp { host: host.to_owned(), port };
-        Ok(self.forwards.cancel(&end, &self.kill).await)
+        Ok(Box::pin(self.forwards.cancel(&end, &self.kill)).await)
     }
 
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
-        Ok(self.listen(End::Unix(path.to_owned()), session).await.is_some())
+        Ok(Box::pin(self.listen(End::Unix(path.to_owned()), session)).await.is_some())
     }
 
     async fn cancel_streamlocal_forward(
@@ -342,7 +344,7 @@ impl russh::server::Handler for Handler {
         path: &str,
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
-        Ok(self.forwards.cancel(&End::Unix(path.to_owned()), &self.kill).await)
+        Ok(Box::pin(self.forwards.cancel(&End::Unix(path.to_owned()), &self.kill)).await)
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
@@ -464,7 +466,7 @@ impl russh::server::Handler for Handler {
     ) -> Result<(), russh::Error> {
         let screen = Screen { single, protocol: protocol.to_owned(), cookie: cookie.to_owned(), number };
         let asked = Start::X11(End::Tcp { host: "screen".to_owned(), port: number });
-        if self.may_also(channel, asked).await && self.channels.screen(channel, screen) {
+        if Box::pin(self.may_also(channel, asked)).await && self.channels.screen(channel, screen) {
             session.channel_success(channel)
         } else {
             session.channel_failure(channel)
@@ -472,6 +474,6 @@ impl russh::server::Handler for Handler {
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
-        Ok(self.may_also(channel, Start::Agent).await && self.channels.agent(channel))
+        Ok(Box::pin(self.may_also(channel, Start::Agent)).await && self.channels.agent(channel))
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, SshId};
 use rustix::net::sockopt;
-use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,11 +23,10 @@ use super::{algorithms, visit};
 use crate::bastion::Bastion;
 use crate::clock::Watch;
 use crate::live::Cut;
+use crate::read_ahead::ReadAhead;
 
 /// How long to wait before the next accept when the system has no descriptor or memory to give.
 const SHORTAGE: Duration = Duration::from_millis(50);
-/// Bytes read from a socket at once: half the system calls of unbuffered reads.
-const READ_AHEAD: usize = 64 << 10;
 /// How long cut sessions have to seal their recordings.
 const SEALING: Duration = Duration::from_secs(10);
 /// How long a host certificate is valid, in seconds, and how often it is made anew.
@@ -231,7 +229,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Setti
         return;
     }
     let deadline = Instant::now() + door.bastion().config.ssh.login_grace;
-    let stream = BufReader::with_capacity(READ_AHEAD, stream);
+    let stream = ReadAhead::new(stream);
     let config = settings.current(door.bastion());
     if door.is_proxy(peer.ip()) {
         match door.unnamed() {

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use russh::server::{self, Config, Handle};
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -25,10 +24,11 @@ use super::stalled::stalled;
 use super::stream::OperatorStream;
 use super::tap::Tap;
 use crate::bastion::Bastion;
+use crate::read_ahead::ReadAhead;
 
 /// A connection through a proxy, which says first where it comes from.
 pub(super) async fn proxied(
-    mut stream: BufReader<TcpStream>,
+    mut stream: ReadAhead<TcpStream>,
     proxy: SocketAddr,
     door: Arc<Door>,
     config: Arc<Config>,
@@ -57,7 +57,7 @@ pub(super) async fn proxied(
 
 /// One connection from its first byte to its last, and what it leaves behind.
 pub(super) async fn connection(
-    stream: BufReader<TcpStream>,
+    stream: ReadAhead<TcpStream>,
     peer: SocketAddr,
     door: Arc<Door>,
     config: Arc<Config>,
@@ -87,7 +87,7 @@ enum Ended {
 }
 
 async fn run(
-    stream: BufReader<TcpStream>,
+    stream: ReadAhead<TcpStream>,
     peer: SocketAddr,
     door: &Arc<Door>,
     config: Arc<Config>,

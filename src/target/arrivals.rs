@@ -52,12 +52,13 @@ impl Expects {
 }
 
 /// Channels that were let in, in the order they came.
-pub struct Arrivals(mpsc::Receiver<Arrival>);
+/// Boxed, since room for a few is made at once and hardly ever used.
+pub struct Arrivals(mpsc::Receiver<Box<Arrival>>);
 
 impl Arrivals {
     /// The next one; `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<Arrival> {
-        self.0.recv().await
+        self.0.recv().await.map(|arrival| *arrival)
     }
 }
 
@@ -93,7 +94,7 @@ impl Arrival {
 /// The side that lets them in.
 pub(super) struct Porter {
     expects: Expects,
-    to: mpsc::Sender<Arrival>,
+    to: mpsc::Sender<Box<Arrival>>,
     gate: Arc<Gate>,
     address: SocketAddr,
 }
@@ -109,7 +110,7 @@ impl Porter {
     pub(super) fn knocks(&self, start: Start, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         if self.expects.includes(&start) {
             let (gate, address) = (self.gate.clone(), self.address);
-            let _ = self.to.try_send(Arrival { start, channel, reply, gate, address });
+            let _ = self.to.try_send(Box::new(Arrival { start, channel, reply, gate, address }));
         } else {
             tracing::warn!(
                 kind = start.word(),

@@ -10,7 +10,6 @@ use policy::{AccountName, Destination, Target};
 use russh::client::{self, Handle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use ssh_key::PublicKey;
-use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +23,8 @@ use super::request::Asking;
 use super::{ConnectError, PATIENCE, algorithms, dial};
 use crate::bastion::Bastion;
 use crate::channel::{Asked, End};
+use crate::read_ahead::ReadAhead;
 
-/// Bytes read from a socket at once.
-const READ_AHEAD: usize = 64 << 10;
 /// How long a target may take to listen no more.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a target may take to hear that we leave.
@@ -78,8 +76,7 @@ pub(super) async fn open(
     let config = Arc::new(algorithms::config(&known));
     let (porter, arrivals) = arrivals(expects, gate.clone(), address);
     let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone(), porter };
-    let stream = BufReader::with_capacity(READ_AHEAD, Line::new(stream));
-    let stream = Gated::new(stream, gate.clone(), kill);
+    let stream = Gated::new(ReadAhead::new(Line::new(stream)), gate.clone(), kill);
     let logging_in = async {
         let mut handle =
             client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
