@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Moment};
 use crate::bastion::Bastion;
-use crate::ids::{Reference, SessionId};
+use crate::ids::{RecordingId, Reference, SessionId};
 use crate::login::{Authenticated, Invited, Reason};
 pub use drain::Drain;
 pub use session::{Open, Session};
@@ -243,6 +243,13 @@ impl Live {
             self.snapshot().iter().filter_map(|connection| connection.listed()).collect();
         sessions.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
         sessions
+    }
+
+    /// The channels of one session that are open now, oldest first; `None` when no session of that name is open.
+    pub fn channels(&self, id: &SessionId) -> Option<Vec<(RecordingId, ChannelKind)>> {
+        let sessions = self.snapshot().into_iter().filter_map(|connection| connection.opened_session());
+        let session = sessions.into_iter().find(|session| session.id == *id)?;
+        Some(session.open_channels())
     }
 
     /// Cuts one session; `false` when none of that name is open.

@@ -48,7 +48,7 @@ impl<S> ReadAhead<S> {
 
     /// The stream has said this, and so many bytes have come. A large buffer is kept only by who has used it since there was
     /// nothing the last time.
-    fn read(&mut self, said: Poll<io::Result<()>>, bytes: usize) -> Poll<io::Result<()>> {
+    fn heard(&mut self, said: Poll<io::Result<()>>, bytes: usize) -> Poll<io::Result<()>> {
         self.came = self.came.saturating_add(bytes);
         if said.is_pending() {
             if self.came <= SMALL && self.buffer.len() > SMALL {
@@ -79,14 +79,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         if into.remaining() >= this.buffer.len() {
             let before = into.filled().len();
             let read = Pin::new(&mut this.stream).poll_read(context, into);
-            return this.read(read, into.filled().len() - before);
+            return this.heard(read, into.filled().len() - before);
         }
         let mut ahead = ReadBuf::new(&mut this.buffer);
         let read = Pin::new(&mut this.stream).poll_read(context, &mut ahead);
         let came = ahead.filled().len();
         this.to = came;
         this.take(into);
-        this.read(read, came)
+        this.heard(read, came)
     }
 }
 

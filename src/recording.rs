@@ -1,6 +1,7 @@
 //! Permitted -> Recorded: a recording whose header is durable and whose start is in the log, before anything is dialled.
 //! Never lets a byte be shown that it has not taken, and never calls a recording sealed that the log does not.
 
+mod files;
 mod running;
 mod tape;
 
@@ -22,6 +23,7 @@ use crate::ids::{RecordingId, SessionId};
 use crate::meters;
 use crate::store::{NewRecording, RecordingEnd, RecordingState, StoreError};
 
+use files::Files;
 use running::Unsealed;
 pub use running::{Behind, Recordings};
 pub use tape::{Keep, Tape, Unrecorded};
@@ -94,8 +96,9 @@ pub async fn make(bastion: &Arc<Bastion>, permitted: &Permitted, place: &Place) 
     let writer = tokio::task::spawn_blocking(move || write_header(&making, header))
         .await
         .map_err(|why| RecordError::Write(why.to_string()))??;
+    let files = Files::of(permitted.kind(), permitted.asked());
     let unsealed = bastion.recordings.open(id.clone());
-    let tape = Tape::new(id, writer, keep(bastion, permitted), bastion.clock.clone());
+    let tape = Tape::new(id, writer, keep(bastion, permitted), files, bastion.clock.clone());
     Ok(Made { tape: Arc::new(tape), at: now, unsealed })
 }
 
@@ -192,6 +195,7 @@ fn keep(bastion: &Bastion, permitted: &Permitted) -> Keep {
         output,
         input: config.input && !stream,
         totals: stream,
+        facts: config.max,
         strict: permitted.strict(&bastion.access.bundle()),
     }
 }

@@ -160,18 +160,6 @@ impl Rig {
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 
-    /// The bundle says from now on that another server is the target of this name.
-    pub fn stand_in(&self, target: &str, address: std::net::SocketAddr, host_key: &str) {
-        let target = self.target(target);
-        let text = std::fs::read_to_string(self.path("bundle/scene.toml")).unwrap();
-        let text = text
-            .replace(&format!("{:?}", target.address().to_string()), &format!("{:?}", address.to_string()))
-            .replace(target.host_key(), host_key);
-        let folder = self.new_folder("bundle");
-        std::fs::write(folder.join("scene.toml"), text).unwrap();
-        self.said(&["access", "apply", folder.to_str().unwrap()]);
-    }
-
     /// Applies the bundle of the beginning.
     pub fn apply_again(&self) -> Output {
         let folder = self.new_folder("bundle");

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::say::{Reached, SayError, Sink, reach, talk};
+use super::say::{Reached, SayError, reach, talk};
+use super::sink::Sink;
 use super::terminal;
 use crate::clock;
 use crate::config::Config;
@@ -17,7 +18,7 @@ pub(super) async fn check(dir: &Path, json: bool) -> Result<u8, SayError> {
         Reached::Server(stream) => {
             let request =
                 Request { v: wire::VERSION, shape: terminal::shape(false), word: Word::Check { json } };
-            talk(stream, &request, Sink::open(None)?).await
+            talk(stream, &request, Sink::open(None, false)?).await
         }
         Reached::Nobody(lock) => {
             let lines = offline(Config::load(dir), &clock::System::start()).await;
@@ -45,6 +46,10 @@ impl Reply for Here {
     async fn err(&mut self, text: &str) -> Result<(), Trouble> {
         terminal::err(text);
         Ok(())
+    }
+
+    async fn raw(&mut self, _: &[u8]) -> Result<(), Trouble> {
+        Err(Trouble::said("only text is said here"))
     }
 
     async fn heard(&mut self) -> Heard {

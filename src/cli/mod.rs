@@ -8,6 +8,7 @@ mod keyfile;
 mod quickstart;
 mod say;
 mod serve;
+mod sink;
 mod sparing;
 mod ssh_files;
 mod terminal;
@@ -153,7 +154,10 @@ pub async fn run(ready: Ready, environment: Environment) -> Result<u8, CliError>
             }
             Ok(say::say(&dir, Word::SshConfig(block)).await?)
         }
-        Command::Word(word) => Ok(say::say(&dir, word).await?),
+        Command::Word(mut word) => {
+            let dir = word.place().unwrap_or(dir);
+            Ok(say::say(&dir, word).await?)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Line::command(), "bartizan", &mut text);
@@ -226,7 +230,13 @@ mod tests {
             "recording list",
             "recording show r-x",
             "recording play r-x --speed 2 --idle-limit 2s",
+            "recording play r-x --from 1:02:03",
             "recording export r-x --format asciicast-v2 -o f",
+            "recording export r-x --format raw --stream stderr -o f --force",
+            "recording files r-x --json",
+            "recording search needle --operator ana --since 2026-01-01T00:00:00Z --json",
+            "recording list --operator ana --target t --since 2026-01-01T00:00:00Z --until 2027-01-01T00:00:00Z",
+            "session watch s-x",
             "recording verify",
             "recording verify r-x --json",
             "audit list --type auth --since 2026-01-01T00:00:00Z",
@@ -263,6 +273,8 @@ mod tests {
             "device register lt-1",
             "recording play r-x --speed 0",
             "recording export r-x --format gif",
+            "recording export r-x --force",
+            "recording play r-x --from noon",
             "quickstart --listen nowhere",
             "session list --limit 0",
             "operator invite ana --valid 9999h",

@@ -1,10 +1,11 @@
 //! Brings a word to whoever carries it out: the running server, or this process when none runs.
 //! It never speaks to a socket that others could have put there, and never works on a directory that is in use.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::directory::{self, DirectoryError};
+use super::sink::Sink;
 use super::terminal::{self, Raw};
 use crate::config::Config;
 use crate::control::lock::{Lock, LockError};
@@ -87,7 +89,7 @@ pub enum SayError {
 /// Carries a word out; gives its exit code.
 pub(super) async fn say(dir: &Path, mut word: Word) -> Result<u8, SayError> {
     word.attach(&mut std::io::stdin())?;
-    let sink = Sink::open(word.output())?;
+    let sink = Sink::open(word.output(), word.replaces())?;
     let mut shape = terminal::shape(word.listens());
     shape.terminal &= word.output().is_none();
     let health = matches!(word, Word::Health);
@@ -183,17 +185,41 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     let mut from = BufReader::new(from);
     wire::say(&mut to, request).await?;
     let raw = request.shape.keys.then(Raw::take).flatten();
+    let page = Page::of(request);
     let (idle, silent) = mpsc::channel(1);
     let mut keys = if raw.is_some() { terminal::keys() } else { silent };
-    let answered = answer(&mut from, &mut to, &mut keys, &mut sink, raw.is_some()).await;
+    let held = raw.is_some() || page.is_some() || sink.is_file();
+    let answered = answer(&mut from, &mut to, &mut keys, &mut sink, held).await;
     drop((raw, idle));
-    if answered.is_err() && request.shape.keys {
-        // The replay broke off: what it did to the screen is undone here.
-        let _ = terminal::out(control::LEAVE);
+    if let (Some(page), Ok(_)) = (page, &answered) {
+        page.is_given_back();
     }
     let code = answered?;
     sink.finish(code)?;
     Ok(code)
+}
+
+/// A terminal that is drawn on: unless the one who drew gives it back, that is done when this is dropped, a panic included.
+struct Page {
+    given_back: bool,
+}
+
+impl Page {
+    fn of(request: &Request) -> Option<Self> {
+        (request.shape.terminal && request.word.draws()).then_some(Self { given_back: false })
+    }
+
+    fn is_given_back(mut self) {
+        self.given_back = true;
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if !self.given_back {
+            let _ = terminal::out(control::LEAVE);
+        }
+    }
 }
 
 async fn answer<R, W>(
@@ -201,7 +227,7 @@ async fn answer<R, W>(
     to: &mut W,
     keys: &mut mpsc::Receiver<String>,
     sink: &mut Sink,
-    terminal_taken: bool,
+    held: bool,
 ) -> Result<u8, SayError>
 where
     R: AsyncRead + Unpin,
@@ -209,11 +235,13 @@ where
 {
     let hook = |kind| signal(kind).map_err(WireError::Io);
     let mut resized = hook(SignalKind::window_change())?;
-    // Only where the terminal must be given back first.
-    let (mut ended, mut hung_up) = match terminal_taken {
-        true => (Some(hook(SignalKind::terminate())?), Some(hook(SignalKind::hangup())?)),
-        false => (None, None),
-    };
+    // Only where something must be given back, or taken away, first.
+    let mut ends = Vec::new();
+    if held {
+        for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+            ends.push(hook(kind)?);
+        }
+    }
     let mut line = Zeroizing::new(Vec::new());
     loop {
         tokio::select! {
@@ -221,10 +249,17 @@ where
                 heard?;
                 let said: Said = serde_json::from_slice(&line).map_err(WireError::from)?;
                 line.clear();
-                match said {
-                    Said::Out(text) => if !sink.write(&Zeroizing::new(text))? { return Ok(0) },
-                    Said::Err(text) => terminal::err(&text),
+                let read = match said {
+                    Said::Out(text) => sink.write(Zeroizing::new(text).as_bytes())?,
+                    Said::Raw(text) => sink.write(&bytes(&text)?)?,
+                    Said::Err(text) => {
+                        terminal::err(&text);
+                        true
+                    }
                     Said::Exit(code) => return Ok(code),
+                };
+                if !read {
+                    return Ok(0);
                 }
             }
             Some(typed) = keys.recv() => wire::say(to, &Added::Keys(typed)).await?,
@@ -234,94 +269,29 @@ where
                     wire::say(to, &Added::Size(shape.columns, shape.rows)).await?;
                 }
             }
-            () = told(&mut ended) => return Err(SayError::Ended),
-            () = told(&mut hung_up) => return Err(SayError::Ended),
+            () = told(&mut ends) => return Err(SayError::Ended),
         }
     }
 }
 
-async fn told(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
+fn bytes(text: &str) -> Result<Vec<u8>, WireError> {
+    let wrong = |why: data_encoding::DecodeError| WireError::Io(std::io::Error::other(why));
+    data_encoding::BASE64.decode(text.as_bytes()).map_err(wrong)
 }
 
-/// Where the answer goes: standard output, or a file that was not there before.
-pub(super) struct Sink {
-    file: Option<(PathBuf, File)>,
-    whole: bool,
-}
-
-impl Sink {
-    /// `None` is standard output.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, SayError> {
-        let open = |path: &Path| {
-            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            let file = made.map_err(|why| SayError::Output { path: path.display().to_string(), why })?;
-            Ok::<_, SayError>((path.to_owned(), file))
-        };
-        Ok(Self { file: path.map(open).transpose()?, whole: false })
-    }
-
-    /// Whether anybody still reads.
-    fn write(&mut self, text: &str) -> Result<bool, SayError> {
-        match &mut self.file {
-            Some((path, file)) => file
-                .write_all(text.as_bytes())
-                .map(|()| true)
-                .map_err(|why| SayError::Output { path: path.display().to_string(), why }),
-            None => {
-                let mut handle = std::io::stdout().lock();
-                match handle.write_all(text.as_bytes()).and_then(|()| handle.flush()) {
-                    Ok(()) => Ok(true),
-                    Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(false),
-                    Err(why) => Err(SayError::Output { path: "standard output".to_owned(), why }),
-                }
-            }
-        }
-    }
-
-    fn finish(&mut self, code: u8) -> Result<(), SayError> {
-        if let Some((path, file)) = &self.file {
-            file.sync_all().map_err(|why| SayError::Output { path: path.display().to_string(), why })?;
-        }
-        self.whole = code == 0;
-        Ok(())
-    }
-}
-
-impl Drop for Sink {
-    /// Half an answer is no file.
-    fn drop(&mut self) {
-        if let (Some((path, _)), false) = (&self.file, self.whole) {
-            let _ = std::fs::remove_file(path);
-        }
-    }
+/// Returns once one of these signals has come.
+async fn told(ends: &mut [Signal]) {
+    std::future::poll_fn(|context| match ends.iter_mut().any(|end| end.poll_recv(context).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn a_file_is_never_overwritten_and_half_an_answer_leaves_none() {
-        let dir = tempfile::tempdir().expect("dir");
-        let path = dir.path().join("out.cast");
-        let mut sink = Sink::open(Some(&path)).expect("open");
-        sink.write("half").expect("write");
-        drop(sink);
-        assert!(!path.exists());
-        let mut sink = Sink::open(Some(&path)).expect("open");
-        sink.write("whole").expect("write");
-        sink.finish(0).expect("finish");
-        drop(sink);
-        assert!(Sink::open(Some(&path)).is_err());
-        assert_eq!(std::fs::read_to_string(&path).expect("read"), "whole");
-    }
 
     #[tokio::test]
     async fn a_directory_others_may_write_is_not_spoken_to() {

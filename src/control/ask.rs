@@ -138,6 +138,9 @@ mod tests {
         async fn err(&mut self, _: &str) -> Result<(), Trouble> {
             Ok(())
         }
+        async fn raw(&mut self, _: &[u8]) -> Result<(), Trouble> {
+            Ok(())
+        }
         async fn heard(&mut self) -> Heard {
             match self.keys.pop_front() {
                 Some(keys) => Heard::Keys(keys.to_owned()),

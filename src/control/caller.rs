@@ -213,7 +213,7 @@ mod tests {
         Caller::Operator { name, roles, among_others: false, login: None }
     }
 
-    const WORDS: [&str; 46] = [
+    const WORDS: [&str; 50] = [
         "operator list",
         "operator show bob",
         "operator add bob",
@@ -237,9 +237,13 @@ mod tests {
         "target check",
         "session list",
         "session show s-01JD37F2K00000000000000000",
+        "session watch s-01JD37F2K00000000000000000",
         "session kill s-01JD37F2K00000000000000000",
         "recording list",
         "recording play r-01JD37F2K00000000000000000",
+        "recording export r-01JD37F2K00000000000000000",
+        "recording files r-01JD37F2K00000000000000000",
+        "recording search x",
         "recording verify",
         "audit list",
         "audit tail",

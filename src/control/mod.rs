@@ -193,6 +193,25 @@ impl Word {
         }
     }
 
+    /// Whether its output may take the place of a file that is there.
+    pub fn replaces(&self) -> bool {
+        matches!(self, Self::Recording(word) if word.replaces())
+    }
+
+    /// Where it names a recording by its file: the bastion's directory that this lies in.
+    pub fn place(&mut self) -> Option<std::path::PathBuf> {
+        match self {
+            Self::Recording(word) => word.place(),
+            _ => None,
+        }
+    }
+
+    /// Whether it draws on the whole terminal.
+    pub fn draws(&self) -> bool {
+        matches!(self, Self::Recording(word) if word.listens())
+            || matches!(self, Self::Session(word) if word.listens())
+    }
+
     /// Whether it names a file on the asking side for its output, which is not reached over SSH.
     pub fn names_output(&self) -> bool {
         self.output().is_some() || matches!(self, Self::SshConfig(word) if word.names_a_file())
@@ -202,6 +221,7 @@ impl Word {
     pub fn listens(&self) -> bool {
         match self {
             Self::Recording(word) => word.listens(),
+            Self::Session(word) => word.listens(),
             Self::Mfa(word) => word.listens(),
             _ => false,
         }

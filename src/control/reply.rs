@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use data_encoding::BASE64;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -19,6 +20,8 @@ pub trait Reply: Send {
     fn out(&mut self, text: &str) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// Text for its standard error.
     fn err(&mut self, text: &str) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// Bytes for its standard output, which is no terminal.
+    fn raw(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// Sends what was said so far, then waits for what it adds; [`Heard::Gone`] when it went away. May be dropped and asked again.
     fn heard(&mut self) -> impl Future<Output = Heard> + Send;
 }
@@ -95,6 +98,9 @@ pub struct Far<R, W> {
     to: W,
     shape: Shape,
     waiting: Zeroizing<String>,
+    /// A line that is being sent, and how far that has come: whoever sends may be stopped in the middle.
+    sending: Zeroizing<Vec<u8>>,
+    sent: usize,
     line: Zeroizing<Vec<u8>>,
 }
 
@@ -102,27 +108,45 @@ impl<R: AsyncBufRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Far<R, W> {
     /// After the request was read from `from`.
     pub fn new(from: R, to: W, shape: Shape) -> Self {
         let waiting = Zeroizing::new(String::with_capacity(GATHER * 2));
-        Self { from, to, shape, waiting, line: Zeroizing::default() }
+        let (sending, line) = (Zeroizing::default(), Zeroizing::default());
+        Self { from, to, shape, waiting, sending, sent: 0, line }
     }
 
     /// Says the exit code; nothing can be said after it.
     pub async fn exit(mut self, code: u8) -> Result<(), Trouble> {
         self.push_out().await?;
-        wire::say(&mut self.to, &Said::Exit(code)).await.map_err(lost)
+        self.send(&Said::Exit(code)).await
     }
 
+    /// Sends all that was said so far. May be dropped and asked again.
     async fn push_out(&mut self) -> Result<(), Trouble> {
+        self.push().await?;
         if self.waiting.is_empty() {
             return Ok(());
         }
         let said = Said::Out(std::mem::take(&mut *self.waiting));
-        let sent = wire::say(&mut self.to, &said).await.map_err(lost);
+        let written = wire::written(&said).map_err(lost);
         // It may have been a seed; the buffer is used again.
         if let Said::Out(mut text) = said {
             text.zeroize();
             *self.waiting = text;
         }
-        sent
+        (self.sending, self.sent) = (written?, 0);
+        self.push().await
+    }
+
+    async fn send(&mut self, said: &Said) -> Result<(), Trouble> {
+        (self.sending, self.sent) = (wire::written(said).map_err(lost)?, 0);
+        self.push().await
+    }
+
+    async fn push(&mut self) -> Result<(), Trouble> {
+        if self.sending.is_empty() {
+            return Ok(());
+        }
+        wire::push(&mut self.to, &self.sending, &mut self.sent).await.map_err(lost)?;
+        self.sending = Zeroizing::default();
+        Ok(())
     }
 }
 
@@ -144,7 +168,15 @@ impl<R: AsyncBufRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Reply for Far
     async fn err(&mut self, text: &str) -> Result<(), Trouble> {
         self.push_out().await?;
         for piece in wire::pieces(text) {
-            wire::say(&mut self.to, &Said::Err(piece.to_owned())).await.map_err(lost)?;
+            self.send(&Said::Err(piece.to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    async fn raw(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.push_out().await?;
+        for piece in bytes.chunks(GATHER) {
+            self.send(&Said::Raw(BASE64.encode(piece))).await?;
         }
         Ok(())
     }
@@ -208,6 +240,34 @@ mod tests {
         }
         let (a, b, c) = (Said::Out("a\n".into()), Said::Err("b\n".into()), Said::Out("c\n".into()));
         assert_eq!(said, [a, b, c, Said::Exit(1)]);
+    }
+
+    #[tokio::test]
+    async fn who_is_stopped_while_the_asker_does_not_read_goes_on_where_they_were() {
+        let (near, far) = tokio::io::duplex(64);
+        let (from, to) = tokio::io::split(near);
+        let mut reply = Far::new(BufReader::new(from), to, Shape::default());
+        reply.out(&"0123456789".repeat(100)).await.expect("out");
+        for _ in 0..5 {
+            // The asker reads nothing: what listens is dropped in the middle of a line.
+            let heard = tokio::time::timeout(std::time::Duration::from_millis(1), reply.heard()).await;
+            assert!(heard.is_err());
+        }
+        let saying = async {
+            reply.raw(b"\x00\xff").await.expect("raw");
+            reply.exit(0).await.expect("exit");
+        };
+        let hearing = async {
+            let mut far = BufReader::new(far);
+            let mut said = Vec::new();
+            while let Ok(one) = wire::hear::<Said, _>(&mut far, wire::LINE_MAX).await {
+                said.push(one);
+            }
+            said
+        };
+        let ((), said) = tokio::join!(saying, hearing);
+        let (text, raw) = (Said::Out("0123456789".repeat(100)), Said::Raw("AP8=".into()));
+        assert_eq!(said, [text, raw, Said::Exit(0)]);
     }
 
     #[tokio::test]

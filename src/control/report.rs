@@ -156,6 +156,7 @@ pub(crate) mod tests {
     pub(crate) struct Heap {
         pub(crate) out: String,
         pub(crate) err: String,
+        pub(crate) raw: Vec<u8>,
         pub(crate) shape: Shape,
     }
 
@@ -169,6 +170,10 @@ pub(crate) mod tests {
         }
         async fn err(&mut self, text: &str) -> Result<(), Trouble> {
             self.err.push_str(text);
+            Ok(())
+        }
+        async fn raw(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+            self.raw.extend_from_slice(bytes);
             Ok(())
         }
         async fn heard(&mut self) -> Heard {

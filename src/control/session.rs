@@ -43,6 +43,11 @@ pub enum SessionWord {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what its operator sees, as it happens, until it ends.
+    Watch {
+        /// Which.
+        id: String,
+    },
     /// Ends one at once, on both sides.
     Kill {
         /// Which.
@@ -52,12 +57,17 @@ pub enum SessionWord {
 
 impl SessionWord {
     pub(super) fn event(&self) -> Option<&'static str> {
-        matches!(self, Self::Kill { .. }).then_some("admin.session.kill")
+        match self {
+            Self::Kill { .. } => Some("admin.session.kill"),
+            Self::Watch { .. } => Some("admin.session.watch"),
+            Self::List { .. } | Self::Show { .. } => None,
+        }
     }
 
     pub(super) fn need(&self) -> Need<'_> {
         match self {
             Self::Kill { .. } => Need::OneOf(&[Role::Administrator]),
+            Self::Watch { .. } => Need::OneOf(&[Role::Auditor]),
             Self::List { .. } | Self::Show { .. } => Need::OneOf(&[Role::Auditor, Role::Administrator]),
         }
     }
@@ -65,8 +75,14 @@ impl SessionWord {
     pub(super) fn facts(&self) -> Value {
         match self {
             Self::List { .. } | Self::Show { .. } => json!({}),
-            Self::Kill { id } => json!({ "session": id.chars().take(64).collect::<String>() }),
+            Self::Kill { id } | Self::Watch { id } => {
+                json!({ "session": id.chars().take(64).collect::<String>() })
+            }
         }
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        matches!(self, Self::Watch { .. })
     }
 }
 
@@ -92,6 +108,10 @@ pub(super) async fn run<R: Reply>(
             past(bastion, &filter, json, out).await?;
         }
         SessionWord::Show { id, json } => show(bastion, &id, json, out).await?,
+        SessionWord::Watch { id } => {
+            let parsed = SessionId::parse(&id).ok_or_else(|| no_such(&id))?;
+            super::recording::watch(bastion, &parsed, out).await?;
+        }
         SessionWord::Kill { id } => {
             let parsed = SessionId::parse(&id).ok_or_else(|| no_such(&id))?;
             if !bastion.live.kill(&parsed, Cut::Killed) {

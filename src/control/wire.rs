@@ -51,6 +51,8 @@ pub enum Said {
     Out(String),
     /// For standard error.
     Err(String),
+    /// Bytes for standard output that are no text, as base64.
+    Raw(String),
     /// The exit code.
     Exit(u8),
 }
@@ -126,14 +128,29 @@ pub async fn hear<T: DeserializeOwned, R: AsyncBufRead + Unpin>(
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Writes one line and pushes it out.
-pub async fn say<T: Serialize, W: AsyncWrite + Unpin>(to: &mut W, what: &T) -> Result<(), WireError> {
+/// One line, as it goes over the wire.
+pub fn written<T: Serialize>(what: &T) -> Result<Zeroizing<Vec<u8>>, WireError> {
     let mut measure = Measure(1);
     serde_json::to_writer(&mut measure, what)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(measure.0));
     serde_json::to_writer(&mut *bytes, what)?;
     bytes.push(b'\n');
-    to.write_all(&bytes).await.map_err(gone)?;
+    Ok(bytes)
+}
+
+/// Writes one line and pushes it out.
+pub async fn say<T: Serialize, W: AsyncWrite + Unpin>(to: &mut W, what: &T) -> Result<(), WireError> {
+    push(to, &written(what)?, &mut 0).await
+}
+
+/// Writes `line` from `sent` on and pushes it out. Dropping the future loses nothing: `sent` says how far it has come.
+pub async fn push<W: AsyncWrite + Unpin>(to: &mut W, line: &[u8], sent: &mut usize) -> Result<(), WireError> {
+    while let Some(rest) = line.get(*sent..).filter(|rest| !rest.is_empty()) {
+        match to.write(rest).await.map_err(gone)? {
+            0 => return Err(WireError::Gone),
+            written => *sent += written,
+        }
+    }
     to.flush().await.map_err(gone)
 }
 

@@ -79,6 +79,18 @@ impl Session {
         }
     }
 
+    /// The channels that are open, oldest first, by what they are for.
+    pub(super) fn open_channels(&self) -> Vec<(RecordingId, ChannelKind)> {
+        let channels = lock(&self.channels);
+        let first = |(id, (kinds, _)): (&RecordingId, &(Vec<ChannelKind>, Timestamp))| {
+            Some((id.clone(), kinds.first()?.clone()))
+        };
+        let mut open: Vec<_> = channels.iter().filter_map(first).collect();
+        // Ids begin with the time.
+        open.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        open
+    }
+
     /// A channel of this session begins, asked for at `asked`, which rests on all these kinds; it is listed and re-decided until
     /// the guard is dropped.
     pub fn channel(

@@ -1,6 +1,8 @@
 //! One recording being written: takes what is to be shown, counts what it does not keep.
 //! Never blocks two directions on the disk longer than one write takes, and never goes on after an error.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use ledger::recording::{Head, Stamp, Stream, Writer};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 
+use super::files::{Facts, Files};
 use crate::channel::{Asked, FromOperator, FromTarget, Size};
 use crate::clock::Clock;
 use crate::ids::RecordingId;
@@ -24,6 +27,8 @@ pub struct Keep {
     pub totals: bool,
     /// Whether the channel ends when nothing can be written; else it goes on, and the log says so.
     pub strict: bool,
+    /// Bytes of facts about files.
+    pub facts: u64,
 }
 
 /// The recording cannot be written: the channel must end.
@@ -52,6 +57,12 @@ struct Inner {
     output: Total,
     stderr: Total,
     cut_noted: bool,
+    files: Option<Files>,
+    /// Facts about files: bytes of them, and how many were not written for lack of room.
+    facts: u64,
+    untold: u64,
+    /// Files moved, by direction.
+    moved: BTreeMap<String, u64>,
     failed: Option<Unrecorded>,
     committed: u64,
 }
@@ -72,7 +83,13 @@ impl std::fmt::Debug for Tape {
 }
 
 impl Tape {
-    pub(super) fn new(id: RecordingId, writer: Writer, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        id: RecordingId,
+        writer: Writer,
+        keep: Keep,
+        files: Option<Files>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let syncer = writer.syncer();
         let inner = Inner {
             writer: Some(writer),
@@ -80,6 +97,10 @@ impl Tape {
             output: Total::default(),
             stderr: Total::default(),
             cut_noted: false,
+            files,
+            facts: 0,
+            untold: 0,
+            moved: BTreeMap::new(),
             failed: None,
             committed: 0,
         };
@@ -186,6 +207,12 @@ impl Tape {
         totals.insert("input".into(), inner.input.told());
         totals.insert("output".into(), inner.output.told());
         totals.insert("stderr".into(), inner.stderr.told());
+        if inner.files.is_some() {
+            totals.insert("files".into(), json!(inner.moved));
+            if inner.untold > 0 {
+                totals.insert("files_untold".into(), inner.untold.into());
+            }
+        }
         if let Some(failed) = &inner.failed {
             totals.insert("recording_failed".into(), failed.to_string().into());
         }
@@ -198,6 +225,10 @@ impl Tape {
         if let Some(failed) = &inner.failed {
             return Err(failed.clone());
         }
+        if let Some(files) = &mut inner.files {
+            let facts = files.over();
+            self.facts(&mut inner, &facts)?;
+        }
         if self.keep.totals {
             let note = json!({"to_target": inner.input.told(), "to_operator": inner.output.told()});
             self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
@@ -208,9 +239,18 @@ impl Tape {
 
     fn output(&self, stream: Stream, bytes: &Bytes) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
-        let room = self.keep.output.saturating_sub(inner.output.kept + inner.stderr.kept);
-        let kept = self.take(&mut inner, stream, bytes, room)?;
-        if kept < bytes.len() && !self.keep.totals && !std::mem::replace(&mut inner.cut_noted, true) {
+        let facts = match (&mut inner.files, stream) {
+            (Some(files), Stream::Output) => files.shown(bytes),
+            _ => Facts::default(),
+        };
+        self.facts(&mut inner, &facts)?;
+        let mut cut = false;
+        for (piece, content) in pieces(bytes, &facts.content) {
+            let left = self.keep.output.saturating_sub(inner.output.kept + inner.stderr.kept);
+            let kept = self.take(&mut inner, stream, piece, if content { 0 } else { left })?;
+            cut |= !content && kept < piece.len();
+        }
+        if cut && !self.keep.totals && !std::mem::replace(&mut inner.cut_noted, true) {
             let kept = inner.output.kept + inner.stderr.kept;
             let note = json!({"kept": kept, "rest": "counted, with its digest in the audit log"});
             self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
@@ -220,6 +260,10 @@ impl Tape {
 
     fn input(&self, bytes: &Bytes) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
+        if let Some(files) = &mut inner.files {
+            let facts = files.sent(bytes);
+            self.facts(&mut inner, &facts)?;
+        }
         self.take(&mut inner, Stream::Input, bytes, if self.keep.input { u64::MAX } else { 0 })?;
         self.sound(&inner)
     }
@@ -240,6 +284,28 @@ impl Tape {
         };
         total.add(bytes, kept);
         Ok(kept)
+    }
+
+    /// Writes facts about files, as long as there is room for them.
+    fn facts(&self, inner: &mut Inner, facts: &Facts) -> Result<(), Unrecorded> {
+        for fact in &facts.told {
+            if fact.get("what") == Some(&json!("moved")) {
+                let direction = fact.get("direction").and_then(Value::as_str).unwrap_or_default();
+                *inner.moved.entry(direction.to_owned()).or_default() += 1;
+            }
+            let text = fact.to_string();
+            inner.facts = inner.facts.saturating_add(text.len() as u64);
+            if inner.facts > self.keep.facts {
+                inner.untold += 1;
+                if inner.untold == 1 {
+                    let note = json!({"files": "there are more facts about files than are kept"});
+                    self.append(inner, Stream::Note, note.to_string().as_bytes())?;
+                }
+            } else {
+                self.append(inner, Stream::File, text.as_bytes())?;
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, stream: Stream, payload: &[u8]) -> Result<(), Unrecorded> {
@@ -274,6 +340,20 @@ impl Tape {
     }
 }
 
+/// All of `bytes` in order, and of each piece whether it is one of these ranges, which are in order.
+fn pieces<'a>(bytes: &'a [u8], ranges: &'a [Range<usize>]) -> impl Iterator<Item = (&'a [u8], bool)> {
+    let mut at = 0;
+    let inside = ranges.iter().flat_map(move |range| {
+        let before = std::mem::replace(&mut at, range.end)..range.start;
+        [(before, false), (range.clone(), true)]
+    });
+    let end = ranges.last().map_or(0, |range| range.end);
+    inside
+        .chain(std::iter::once((end..bytes.len(), false)))
+        .filter_map(|(range, content)| Some((bytes.get(range)?, content)))
+        .filter(|(piece, _)| !piece.is_empty())
+}
+
 impl Default for Total {
     fn default() -> Self {
         Self { bytes: 0, kept: 0, rest: Context::new(&SHA256) }
@@ -288,7 +368,7 @@ impl Total {
         self.rest.update(rest);
     }
 
-    /// The digest is that of the bytes after the first `kept`; none where the recording has them all.
+    /// The digest is that of the bytes that are not kept, in their order; none where the recording has them all.
     fn told(&self) -> Value {
         let digest = (self.bytes == 0 || self.kept < self.bytes)
             .then(|| data_encoding::HEXLOWER.encode(self.rest.clone().finish().as_ref()));

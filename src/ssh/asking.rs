@@ -249,6 +249,14 @@ impl Reply for Asking {
         self.say(text, FromTarget::Stderr).await
     }
 
+    async fn raw(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.may_still().await?;
+        for piece in bytes.chunks(PIECE) {
+            self.put(FromTarget::Data(Bytes::copy_from_slice(piece))).await?;
+        }
+        Ok(())
+    }
+
     async fn heard(&mut self) -> Heard {
         loop {
             if self.may_still().await.is_err() {

@@ -11,7 +11,9 @@
 
 mod cipher;
 mod header;
+mod index;
 mod layout;
+mod outline;
 mod reader;
 mod scan;
 mod verify;
@@ -27,7 +29,9 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 
 pub use header::{Header, HeaderError};
+pub use index::{IndexError, read_index, write_index};
 pub use layout::{MAX_PAYLOAD, Stream};
+pub use outline::{Mark, Spot, outline};
 pub use reader::{Frame, Reader, Rest};
 pub use scan::{Broken, ReadError, Why};
 pub use verify::{Recovered, State, Verified, recover, recover_with_key, verify};

@@ -1,6 +1,7 @@
 //! Reads a recording with its key, frame by frame.
 //!
-//! Never yields a frame that the chain and the key do not both vouch for, and never holds more than one.
+//! Never yields a frame that the key does not vouch for, nor, but after [`Reader::glimpse`], one that the chain does not; and never
+//! holds more than one.
 
 use std::path::Path;
 
@@ -8,7 +9,8 @@ use zstd::bulk::Decompressor;
 
 use super::cipher::Cipher;
 use super::header::Header;
-use super::layout::{LAST, MAX_PAYLOAD, PACKED, Stream};
+use super::layout::{FrameHead, HEAD, LAST, LINK, MAX_PAYLOAD, PACKED, Stream, TAG};
+use super::outline::Mark;
 use super::scan::{Broken, ReadError, Scan, Step, Why};
 use super::{Head, Stamp};
 
@@ -71,6 +73,41 @@ impl Reader {
     /// Where reading stands, and how much follows.
     pub fn rest(&self) -> Result<Rest, ReadError> {
         Ok(Rest { head: self.scan.head(), bytes: self.scan.following()?, ended: self.scan.ended() })
+    }
+
+    /// How far reading has come. After [`Reader::glimpse`] its digest stands for nothing.
+    pub fn head(&self) -> Head {
+        self.scan.head()
+    }
+
+    /// Whether the chain vouches for where reading stands: not so after [`Reader::glimpse`].
+    pub fn chained(&self) -> bool {
+        self.scan.chained()
+    }
+
+    /// Goes on behind `head`, at which a reader of this recording has stood before.
+    pub fn go_to(&mut self, head: &Head) -> Result<(), ReadError> {
+        self.broken = false;
+        self.scan.go_to(head)
+    }
+
+    /// Goes on at `mark`. The key vouches for every frame from there on, and for its number; what is before, and so the chain,
+    /// is not looked at.
+    pub fn glimpse(&mut self, mark: &Mark) -> Result<(), ReadError> {
+        self.broken = false;
+        self.scan.go_unchained(mark.seq, mark.offset)
+    }
+
+    /// When the last frame of a sealed recording was recorded, by the key's word and without reading what is before it; `None`
+    /// without the key, or when the file does not end as a sealed one does.
+    pub fn end(&self) -> Result<Option<Stamp>, ReadError> {
+        let (Some(cipher), Some(mut bytes)) = (&self.cipher, self.scan.tail(HEAD + TAG + LINK)?) else {
+            return Ok(None);
+        };
+        let Some((head_bytes, rest)) = bytes.split_first_chunk_mut::<HEAD>() else { return Ok(None) };
+        let head = FrameHead::decode(head_bytes).filter(|head| head.flags == LAST);
+        let (Some(head), Some((tag, _))) = (head, rest.split_at_mut_checked(TAG)) else { return Ok(None) };
+        Ok(cipher.open(head.seq, head_bytes, tag).is_ok().then_some(head.stamp))
     }
 
     fn read(&mut self) -> Result<Option<Frame>, ReadError> {

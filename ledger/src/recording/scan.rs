@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::header::Header;
@@ -133,6 +134,8 @@ pub(super) struct Scan {
     start: Digest,
     head: Head,
     ended: bool,
+    /// Whether the running digest is not known here, so that the chain is not held against it.
+    unchained: bool,
     head_bytes: [u8; HEAD],
     sealed: Vec<u8>,
     stamp: Stamp,
@@ -167,10 +170,41 @@ impl Scan {
             start,
             head,
             ended: false,
+            unchained: false,
             head_bytes,
             sealed,
             stamp,
         })
+    }
+
+    /// Goes on behind `head`, forwards or back. A head that is not of this file is noticed at the next frame.
+    pub(super) fn go_to(&mut self, head: &Head) -> Result<(), ReadError> {
+        self.source.seek(SeekFrom::Start(head.bytes)).map_err(|e| self.io(e))?;
+        (self.head, self.ended, self.unchained) = (*head, false, false);
+        Ok(())
+    }
+
+    /// Goes on at the frame `seq` at `offset`, without the chain from here on.
+    pub(super) fn go_unchained(&mut self, seq: u64, offset: u64) -> Result<(), ReadError> {
+        let before = Head { frames: seq.saturating_sub(1), bytes: offset, digest: self.start };
+        self.go_to(&before)?;
+        self.unchained = true;
+        Ok(())
+    }
+
+    /// Whether the chain vouches for where this stands.
+    pub(super) fn chained(&self) -> bool {
+        !self.unchained
+    }
+
+    /// The last `length` bytes of the file; `None` when it is shorter.
+    pub(super) fn tail(&self, length: usize) -> Result<Option<Vec<u8>>, ReadError> {
+        let file = self.source.get_ref();
+        let whole = file.metadata().map_err(|e| self.io(e))?.len();
+        let Some(from) = whole.checked_sub(length as u64) else { return Ok(None) };
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, from).map_err(|e| self.io(e))?;
+        Ok(Some(bytes))
     }
 
     /// Steps over the next frame. After [`Step::End`] and [`Step::Torn`] it may be asked again: a live file grows.
@@ -210,10 +244,15 @@ impl Scan {
             return Err(self.broken(Why::Sequence { found: head.seq }));
         }
         let (body, link) = bytes.split_at_checked(sealed).unwrap_or_default();
-        let digest = Digest::of(&[self.head.digest.bytes(), &self.head_bytes, body]);
-        if digest.bytes().first_chunk::<LINK>().map(|l| l.as_slice()) != Some(link) {
-            return Err(self.broken(Why::Chain));
-        }
+        let digest = if self.unchained {
+            self.start
+        } else {
+            let digest = Digest::of(&[self.head.digest.bytes(), &self.head_bytes, body]);
+            if digest.bytes().first_chunk::<LINK>().map(|l| l.as_slice()) != Some(link) {
+                return Err(self.broken(Why::Chain));
+            }
+            digest
+        };
         if Stream::from_code(head.stream).is_none() {
             return Err(self.broken(Why::Code(head.stream)));
         }

@@ -449,3 +449,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_reader_goes_anywhere_it_has_been_and_to_any_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, heads) = small(dir.path(), 'A');
+    let mut reader = Reader::open(&path, Some(&KEY)).unwrap();
+    let all: Vec<Frame> = reader.by_ref().map(Result::unwrap).collect();
+    assert_eq!(reader.end().unwrap().unwrap(), stamp(4), "the end is told without reading what is before it");
+    for back in [4, 0, 2, 5] {
+        reader.go_to(&heads[back]).unwrap();
+        assert!(reader.chained());
+        assert_eq!(reader.by_ref().map(Result::unwrap).collect::<Vec<_>>(), all[back..]);
+        assert_eq!(reader.rest().unwrap().head, heads[6]);
+    }
+    let mut marks = Vec::new();
+    let last = outline(&path, 0, |spot, mark| {
+        marks.push(mark);
+        spot == Spot::Any
+    });
+    assert_eq!(last.unwrap(), Some(4));
+    assert_eq!(marks.len(), 6, "the last frame of a sealed recording is one too");
+    for (n, mark) in marks.iter().enumerate().take(5) {
+        assert_eq!((mark.offset, mark.seq, mark.at), (heads[n].bytes, n as u64 + 1, n as u64));
+        reader.glimpse(mark).unwrap();
+        assert!(!reader.chained());
+        assert_eq!(reader.by_ref().map(Result::unwrap).collect::<Vec<_>>(), all[n..]);
+    }
+    // A mark that points elsewhere, and a head that is none of this file's, are noticed.
+    reader.glimpse(&Mark { seq: 9, ..marks[1] }).unwrap();
+    assert!(reader.next().unwrap().is_err());
+    reader.go_to(&Head { digest: heads[3].digest, ..heads[2] }).unwrap();
+    assert!(reader.next().unwrap().is_err());
+    // Without the end, and with one that was forged, nothing is said of it.
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(Reader::open(&path, Some(&KEY)).unwrap().end().unwrap(), None);
+    let mut forged = whole.clone();
+    let at = whole.len() - 64 + 23;
+    forged[at] ^= 1;
+    forged[at - 16] ^= 1;
+    fs::write(&path, &forged).unwrap();
+    assert_eq!(Reader::open(&path, Some(&KEY)).unwrap().end().unwrap(), None);
+}

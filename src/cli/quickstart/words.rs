@@ -65,6 +65,10 @@ impl Reply for Said {
         Ok(())
     }
 
+    async fn raw(&mut self, _: &[u8]) -> Result<(), Trouble> {
+        Err(Trouble::said("only text is said here"))
+    }
+
     async fn heard(&mut self) -> Heard {
         std::future::pending().await
     }

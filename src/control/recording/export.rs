@@ -27,27 +27,71 @@ pub enum Format {
     /// asciicast version 3: asciinema from 3.0.
     #[value(name = "asciicast-v3")]
     AsciicastV3,
+    /// The bytes of standard output, or of the stream that is named, as they were.
+    Raw,
+}
+
+/// Which streams of a program are exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// Standard output; of a terminal all there is.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Both, in the order they came.
+    Both,
+}
+
+impl Which {
+    /// Whether it has this stream.
+    pub(super) fn has(self, stream: Stream) -> bool {
+        match stream {
+            Stream::Output => self != Self::Stderr,
+            Stream::Stderr => self != Self::Stdout,
+            _ => false,
+        }
+    }
 }
 
 /// Says the whole recording in `format`.
 pub(super) async fn export<R: Reply>(
     material: &Material,
     format: Format,
+    which: Option<Which>,
     out: &mut R,
 ) -> Result<(), Trouble> {
-    match format {
-        Format::Text => text(material, out).await,
-        Format::Jsonl => jsonl(material, out).await,
-        Format::AsciicastV2 => asciicast(material, 2, out).await,
-        Format::AsciicastV3 => asciicast(material, 3, out).await,
+    match (format, which) {
+        (Format::Text, which) => text(material, which.unwrap_or(Which::Both), out).await,
+        (Format::Raw, which) => raw(material, which.unwrap_or(Which::Stdout), out).await,
+        (_, Some(_)) => Err(Trouble::said("--stream goes with --format text or raw")),
+        (Format::Jsonl, None) => jsonl(material, out).await,
+        (Format::AsciicastV2, None) => asciicast(material, 2, out).await,
+        (Format::AsciicastV3, None) => asciicast(material, 3, out).await,
     }
 }
 
+async fn raw<R: Reply>(material: &Material, which: Which, out: &mut R) -> Result<(), Trouble> {
+    if out.shape().terminal {
+        return Err(Trouble::said(
+            "raw bytes are not for a terminal; name a file with -o, or write into a pipe",
+        ));
+    }
+    let mut reel = material.reel();
+    while let Some(next) = reel.next().await {
+        let (_, frame) = next?;
+        if which.has(frame.stream) {
+            out.raw(&frame.payload).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The lines of a terminal as they left the screen; without a terminal the bytes as text.
-pub(super) async fn text<R: Reply>(material: &Material, out: &mut R) -> Result<(), Trouble> {
+pub(super) async fn text<R: Reply>(material: &Material, which: Which, out: &mut R) -> Result<(), Trouble> {
     let (give, mut pieces) = tokio::sync::mpsc::channel(4);
     let (path, key) = (material.path.clone(), material.key.clone());
-    let writing = tokio::task::spawn_blocking(move || script::write(&path, &key, &give));
+    let writing = tokio::task::spawn_blocking(move || script::write(&path, &key, which, &give));
     while let Some(piece) = pieces.recv().await {
         out.out(&piece?).await?;
     }
@@ -90,7 +134,7 @@ async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> R
     let (size, first) = opening(&mut reel).await?;
     say_json(out, &heading(material, version, size.unwrap_or(USUAL))).await?;
     let bare = size.is_none();
-    let mut before = Duration::ZERO;
+    let mut before = 0;
     let mut queue = first.into_iter();
     loop {
         let (at, frame) = match queue.next() {
@@ -108,14 +152,25 @@ async fn asciicast<R: Reply>(material: &Material, version: u8, out: &mut R) -> R
                 Some((columns, rows)) => ("r", format!("{columns}x{rows}")),
                 None => continue,
             },
+            Stream::Note if version > 2 => match exit_of(&frame) {
+                Some(status) => ("x", status),
+                None => continue,
+            },
             _ => continue,
         };
         let data = if bare && code == "o" { data.replace('\n', "\r\n") } else { data };
-        let when = if version == 2 { at } else { at.saturating_sub(before) };
-        before = at;
-        let micros = when.as_micros().min(u128::from(u64::MAX)) as f64 / 1e6;
-        say_json(out, &json!([micros, code, data])).await?;
+        // Differences of rounded moments: so they add up to the moments again.
+        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        let when = if version == 2 { micros } else { micros.saturating_sub(before) };
+        before = micros;
+        say_json(out, &json!([when as f64 / 1e6, code, data])).await?;
     }
+}
+
+/// The program's exit status, where a note tells it.
+fn exit_of(frame: &Frame) -> Option<String> {
+    let note: serde_json::Value = serde_json::from_slice(&frame.payload).ok()?;
+    note.get("exit")?.as_u64().map(|status| status.to_string())
 }
 
 type Timed = (Duration, Frame);

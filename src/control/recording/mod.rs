@@ -1,17 +1,26 @@
 //! `recording`: what was done on a channel, to be listed, replayed, exported and proven.
 //! It never changes a recording, and what a target wrote never commands the reader's terminal.
 
+mod deck;
 mod export;
+mod files;
+mod find;
+mod index;
+mod keys;
+mod painter;
 mod play;
 mod reel;
 mod screen;
 mod script;
+mod search;
 mod verify;
+mod watch;
+mod which;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keys::RecordingKey;
+use ::keys::RecordingKey;
 use ledger::recording::{Header, Reader, file_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,8 +32,10 @@ use crate::bastion::Bastion;
 use crate::ids::RecordingId;
 use crate::store::{Recording, RecordingFilter};
 
-use export::Format;
-pub use screen::LEAVE;
+use export::{Format, Which};
+pub use painter::LEAVE;
+pub(super) use watch::watch;
+use which::Wanted;
 
 /// What can be asked of recordings.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -32,15 +43,9 @@ pub use screen::LEAVE;
 pub enum RecordingWord {
     /// Lists recordings, oldest first.
     List {
-        /// Of this operator.
-        #[arg(long)]
-        operator: Option<String>,
-        /// To this target.
-        #[arg(long)]
-        target: Option<String>,
-        /// Of this session.
-        #[arg(long)]
-        session: Option<String>,
+        /// Which.
+        #[command(flatten)]
+        wanted: Wanted,
         /// At most so many, the newest.
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -56,9 +61,9 @@ pub enum RecordingWord {
         #[arg(long)]
         json: bool,
     },
-    /// Replays one: on a terminal at its pace, elsewhere as plain text.
+    /// Replays one: on a terminal at its pace, elsewhere as plain text. `?` shows the keys.
     Play {
-        /// Which.
+        /// Which: its id, or its file in a bastion's directory.
         id: String,
         /// Times the recorded speed.
         #[arg(long, default_value_t = 1.0, value_parser = speed)]
@@ -66,6 +71,9 @@ pub enum RecordingWord {
         /// Cuts longer pauses to this, such as 2s.
         #[arg(long, value_parser = span)]
         idle_limit: Option<Duration>,
+        /// Begins there: 90s, 12:30 or 1:12:30 after the beginning.
+        #[arg(long, value_parser = which::moment)]
+        from: Option<Duration>,
     },
     /// Writes one in a form that other programs read.
     Export {
@@ -74,9 +82,41 @@ pub enum RecordingWord {
         /// The form.
         #[arg(long, value_enum, default_value = "asciicast-v2")]
         format: Format,
-        /// Into this new file instead of standard output.
+        /// Of text and raw: which streams.
+        #[arg(long, value_enum)]
+        stream: Option<Which>,
+        /// Into this file instead of standard output: whole or not at all.
         #[arg(short, long)]
         output: Option<PathBuf>,
+        /// Takes the place of a file that is there.
+        #[arg(long, requires = "output")]
+        force: bool,
+    },
+    /// Lists what sftp and scp moved or changed: each file with its direction, length, SHA-256 and outcome.
+    Files {
+        /// Which.
+        id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Looks for text in what was shown. Without capitals it stands for both.
+    Search {
+        /// What to look for.
+        #[arg(value_parser = which::text)]
+        text: String,
+        /// In which.
+        #[command(flatten)]
+        wanted: Wanted,
+        /// In this one only.
+        #[arg(long, value_name = "ID")]
+        recording: Option<String>,
+        /// At most so many places.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// As JSON, an object a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Holds one, or all, against its chain and the audit log.
     Verify {
@@ -103,14 +143,20 @@ impl RecordingWord {
         match self {
             Self::Play { .. } => Some("admin.recording.play"),
             Self::Export { .. } => Some("admin.recording.export"),
+            Self::Files { .. } => Some("admin.recording.files"),
+            Self::Search { .. } => Some("admin.recording.search"),
             Self::List { .. } | Self::Show { .. } | Self::Verify { .. } => None,
         }
     }
 
     pub(super) fn facts(&self) -> Value {
         match self {
-            Self::Play { id, .. } => json!({ "recording": named(id) }),
+            Self::Play { id, .. } | Self::Files { id, .. } => json!({ "recording": named(id) }),
             Self::Export { id, format, .. } => json!({ "recording": named(id), "format": format }),
+            // What is looked for may be a secret itself.
+            Self::Search { wanted, recording, .. } => {
+                json!({ "recording": recording.as_deref().map(named), "in": wanted })
+            }
             Self::List { .. } | Self::Show { .. } | Self::Verify { .. } => json!({}),
         }
     }
@@ -122,8 +168,27 @@ impl RecordingWord {
         }
     }
 
+    pub(super) fn replaces(&self) -> bool {
+        matches!(self, Self::Export { force: true, .. })
+    }
+
     pub(super) fn listens(&self) -> bool {
         matches!(self, Self::Play { .. })
+    }
+
+    /// Where the recording is named by its file in a bastion's directory: names it by its id instead, and gives the directory.
+    pub(super) fn place(&mut self) -> Option<PathBuf> {
+        let id = match self {
+            Self::Show { id, .. } | Self::Play { id, .. } | Self::Export { id, .. } => id,
+            Self::Files { id, .. } | Self::Verify { id: Some(id), .. } => id,
+            Self::List { .. } | Self::Search { .. } | Self::Verify { id: None, .. } => return None,
+        };
+        let stem = id.strip_suffix(".rec")?;
+        let named = Path::new(stem).file_name()?.to_str()?.to_owned();
+        let folder = std::fs::canonicalize(&*id).ok()?.parent()?.to_owned();
+        let dir = folder.parent().filter(|_| folder.ends_with("recordings"))?.to_owned();
+        *id = named;
+        Some(dir)
     }
 }
 
@@ -177,28 +242,39 @@ pub(super) async fn run<R: Reply>(
     out: &mut R,
 ) -> Result<Done, Trouble> {
     match word {
-        RecordingWord::List { operator, target, session, limit, json } => {
-            let filter = RecordingFilter {
-                operator: operator.as_deref(),
-                target: target.as_deref(),
-                session: session.as_deref(),
-                limit: Some(limit),
-                ..RecordingFilter::default()
-            };
-            list(bastion, &filter, json, out).await?;
+        RecordingWord::List { wanted, limit, json } => {
+            list(bastion, &wanted.filter(limit), json, out).await?;
         }
         RecordingWord::Show { id, json } => show(&row(bastion, &id).await?, json, out).await?,
-        RecordingWord::Play { id, speed, idle_limit } => {
+        RecordingWord::Play { id, speed, idle_limit, from } => {
             let material = Material::find(bastion, &id).await?;
-            play::play(&material, play::Pace { speed: speed.clamp(0.01, 1000.0), idle_limit }, out).await?;
+            which::has_a_screen(&material.header.kind)?;
+            let (speed, from) = (speed.clamp(0.01, 1000.0), from.unwrap_or_default());
+            play::play(&material, &indexes(bastion), play::Pace { speed, idle_limit, from }, out).await?;
         }
-        RecordingWord::Export { id, format, .. } => {
+        RecordingWord::Export { id, format, stream, .. } => {
             let material = Material::find(bastion, &id).await?;
-            export::export(&material, format, out).await?;
+            export::export(&material, format, stream, out).await?;
+        }
+        RecordingWord::Files { id, json } => {
+            let (row, material) = (row(bastion, &id).await?, Material::find(bastion, &id).await?);
+            files::files(&row, &material, json, out).await?;
+        }
+        RecordingWord::Search { text, wanted, recording, limit, json } => {
+            let only = match recording {
+                Some(id) => Some(row(bastion, &id).await?),
+                None => None,
+            };
+            return search::search(bastion, &text, &wanted, only, limit, json, out).await;
         }
         RecordingWord::Verify { id, json } => return verify::verify(bastion, id.as_deref(), json, out).await,
     }
     Ok(Done::Well)
+}
+
+/// The folder of what is derived from recordings; it may be emptied at any time.
+fn indexes(bastion: &Bastion) -> PathBuf {
+    bastion.config.dir.join("index")
 }
 
 /// The recordings that match.

@@ -1,16 +1,13 @@
-//! A recorded terminal, replayed into cells and painted from them.
-//! No recorded byte reaches the reader's terminal: only visible characters, colours and positions that this file writes.
+//! A recorded terminal, replayed into cells; what is in them can be kept and taken up again.
+//! It never does more at once than it is given room for: a few hostile bytes can be much work.
 
-use std::fmt::Write as _;
-
-use avt::{Cell, Color, Observer, Pen, Terminal};
+use avt::parser::Function;
+use avt::{Observation, Observer, Operation, Terminal};
+use ledger::recording::Stream;
+use serde::{Deserialize, Serialize};
 
 use crate::control::clean;
 
-/// Takes the reader's screen: another page, so that what was on it comes back.
-pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
-/// Gives the reader's screen back, in the state a shell expects.
-pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// The size of a terminal that never said one.
 pub(super) const USUAL: (usize, usize) = (80, 24);
 /// The largest terminal that is replayed; a recorded size beyond it is cut down.
@@ -64,25 +61,125 @@ pub(super) fn piecemeal(text: &str) -> impl Iterator<Item = &str> {
 /// The replayed terminal.
 pub(super) struct Screen {
     terminal: Terminal,
-    decoder: Utf8,
+    /// Of standard output and of standard error.
+    decoders: [Utf8; 2],
     /// A program without a terminal ends its lines with LF alone.
     bare: bool,
+    /// Taken, and shown up to here.
+    waiting: String,
+    shown: usize,
+}
+
+/// A screen that is kept: as it stood between two frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Still {
+    columns: usize,
+    rows: usize,
+    bare: bool,
+    halves: [Vec<u8>; 2],
+    cells: String,
+}
+
+impl Still {
+    /// About how much room it takes.
+    pub(super) fn size(&self) -> usize {
+        self.cells.len() + 256
+    }
+}
+
+/// Counts what output costs, in characters written.
+#[derive(Debug, Default)]
+struct Effort(u64);
+
+impl Observer for Effort {
+    type Output = ();
+
+    fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        let (columns, rows) = context.terminal().size();
+        self.0 += match operation {
+            Operation::Function(Function::Print(_) | Function::Cr | Function::Sgr(_)) => 1,
+            Operation::Function(Function::Rep(count)) => u64::from(*count),
+            Operation::Function(
+                Function::Ed(_)
+                | Function::Il(_)
+                | Function::Dl(_)
+                | Function::Su(_)
+                | Function::Sd(_)
+                | Function::Decaln
+                | Function::Decset(_)
+                | Function::Decrst(_)
+                | Function::Ris,
+            ) => (columns * rows / 16) as u64 + 1,
+            _ => (columns / 16) as u64 + 1,
+        };
+    }
+
+    fn end(&mut self, _: &mut Observation<'_>) {}
 }
 
 impl Screen {
     /// A blank one.
     pub(super) fn new() -> Option<Self> {
         let terminal = Terminal::new(USUAL.0, USUAL.1).ok()?;
-        Some(Self { terminal, decoder: Utf8::default(), bare: true })
+        let (waiting, decoders) = (String::new(), Default::default());
+        Some(Self { terminal, decoders, bare: true, waiting, shown: 0 })
     }
 
-    /// The program's output.
-    pub(super) fn show(&mut self, bytes: &[u8]) {
-        let mut text = self.decoder.text(bytes);
-        if self.bare {
-            text = text.replace('\n', "\r\n");
+    /// One that was kept.
+    pub(super) fn of(still: &Still) -> Option<Self> {
+        let mut terminal = Terminal::new(still.columns.max(1), still.rows.max(1)).ok()?;
+        terminal.feed(still.cells.as_str());
+        let decoders = still.halves.clone().map(|kept| Utf8 { kept });
+        Some(Self { terminal, decoders, bare: still.bare, waiting: String::new(), shown: 0 })
+    }
+
+    /// Keeps it; `None` while something waits to be shown.
+    pub(super) fn still(&self) -> Option<Still> {
+        let (columns, rows) = self.terminal.size();
+        let halves = [&self.decoders[0], &self.decoders[1]].map(|half| half.kept.clone());
+        let cells = self.is_done().then(|| self.terminal.dump())?;
+        Some(Still { columns, rows, bare: self.bare, halves, cells })
+    }
+
+    /// Takes the program's output. It is on the screen once [`Self::work`] has said so.
+    pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let [plain, errors] = &mut self.decoders;
+        let text = if stream == Stream::Stderr { errors.text(bytes) } else { plain.text(bytes) };
+        if self.is_done() {
+            self.waiting.clear();
+            self.shown = 0;
         }
-        self.terminal.feed(text.as_str());
+        match self.bare {
+            true => self.waiting.push_str(&text.replace('\n', "\r\n")),
+            false => self.waiting.push_str(&text),
+        }
+    }
+
+    /// Whether all that was taken is shown.
+    pub(super) fn is_done(&self) -> bool {
+        self.shown >= self.waiting.len()
+    }
+
+    /// Shows what was taken as far as `room`, which it uses up, allows; whether that was all of it.
+    pub(super) fn work<O: Observer>(&mut self, room: &mut u64, watch: &mut O) -> bool {
+        let rest = self.waiting.get(self.shown..).unwrap_or_default();
+        for piece in piecemeal(rest) {
+            if *room == 0 {
+                return false;
+            }
+            let mut effort = Effort::default();
+            self.terminal.feed_with(piece, (&mut effort, &mut *watch));
+            *room = room.saturating_sub(effort.0.max(piece.len() as u64));
+            self.shown += piece.len();
+        }
+        true
+    }
+
+    /// Output, shown at once.
+    #[cfg(test)]
+    pub(super) fn show(&mut self, bytes: &[u8]) {
+        self.take(Stream::Output, bytes);
+        assert!(self.work(&mut u64::MAX.clone(), &mut ()));
     }
 
     /// A size the operator's terminal had.
@@ -123,194 +220,15 @@ fn plain(line: &str) -> String {
     clean::line(line.trim_end()).into_owned()
 }
 
-/// What the reader's terminal shows now; paints only the difference.
-#[derive(Debug, Default)]
-pub(super) struct Painter {
-    shown: Vec<Vec<Cell>>,
-    status: String,
-}
-
-impl Painter {
-    /// Forgets what is shown, after the reader's terminal changed its size.
-    pub(super) fn forget(&mut self) -> &'static str {
-        self.shown.clear();
-        self.status.clear();
-        "\x1b[0m\x1b[2J"
-    }
-
-    /// The sequences that turn what is shown into `screen`, within `columns` and `rows`; the last row is for `status`.
-    pub(super) fn paint(&mut self, screen: &Screen, columns: u16, rows: u16, status: &str) -> String {
-        let room = usize::from(rows.max(2)) - 1;
-        let terminal = screen.terminal();
-        let mut out = String::from("\x1b[?25l");
-        // A terminal taller than the reader's is shown from where its cursor is.
-        let skip = (terminal.cursor().row + 1).saturating_sub(room);
-        let mut drawn = 0;
-        for (row, line) in terminal.screen().visible_lines().skip(skip).take(room).enumerate() {
-            drawn = row + 1;
-            if self.shown.get(row).is_some_and(|shown| shown == line.cells()) {
-                continue;
-            }
-            let _ = write!(out, "\x1b[{};1H", row + 1);
-            draw(&mut out, line.cells(), usize::from(columns.max(1)));
-            match self.shown.get_mut(row) {
-                Some(shown) => *shown = line.cells().to_vec(),
-                None => self.shown.push(line.cells().to_vec()),
-            }
-        }
-        if drawn < self.shown.len() {
-            self.shown.truncate(drawn);
-            for row in drawn..room {
-                let _ = write!(out, "\x1b[{};1H\x1b[0m\x1b[K", row + 1);
-            }
-        }
-        if self.status != status {
-            let shown: String = clean::line(status).chars().take(usize::from(columns)).collect();
-            let _ = write!(out, "\x1b[{};1H\x1b[0m\x1b[K\x1b[7m{shown}\x1b[0m", room + 1);
-            status.clone_into(&mut self.status);
-        }
-        let cursor = terminal.cursor();
-        if let Some((column, row)) =
-            cursor.position().filter(|(c, r)| *c < usize::from(columns) && *r >= skip)
-        {
-            let _ = write!(out, "\x1b[{};{}H\x1b[?25h", row - skip + 1, column + 1);
-        }
-        out
-    }
-}
-
-fn draw(out: &mut String, cells: &[Cell], columns: usize) {
-    // Cleared first: after the last column the cursor stands on it, and clearing would take it away.
-    out.push_str("\x1b[0m\x1b[K");
-    let mut pen = Pen::default();
-    let mut used = 0;
-    let blank = |cell: &&Cell| cell.char() == ' ' && cell.pen().is_default();
-    let shown = cells.len() - cells.iter().rev().take_while(blank).count();
-    for cell in cells.iter().take(shown) {
-        let width = usize::from(cell.width());
-        if used + width > columns {
-            break;
-        }
-        if width == 0 {
-            continue;
-        }
-        if *cell.pen() != pen {
-            pen = *cell.pen();
-            dress(out, &pen);
-        }
-        used += width;
-        match cell.char() {
-            // As wide as the cell it stands in, whatever it was.
-            c if clean::commands(c) => out.extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, width)),
-            c => out.push(c),
-        }
-    }
-    out.push_str("\x1b[0m");
-}
-
-fn dress(out: &mut String, pen: &Pen) {
-    out.push_str("\x1b[0");
-    for (on, code) in [
-        (pen.is_bold(), ";1"),
-        (pen.is_faint(), ";2"),
-        (pen.is_italic(), ";3"),
-        (pen.is_underline(), ";4"),
-        (pen.is_inverse(), ";7"),
-        (pen.is_strikethrough(), ";9"),
-    ] {
-        if on {
-            out.push_str(code);
-        }
-    }
-    for (ground, color) in [(38, pen.foreground()), (48, pen.background())] {
-        match color {
-            Some(Color::Indexed(n)) => {
-                let _ = write!(out, ";{ground};5;{n}");
-            }
-            Some(Color::RGB(c)) => {
-                let _ = write!(out, ";{ground};2;{};{};{}", c.r, c.g, c.b);
-            }
-            None => {}
-        }
-    }
-    out.push('m');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn painted(bytes: &[u8]) -> String {
-        let mut screen = Screen::new().expect("screen");
-        screen.resize((20, 4));
-        screen.show(bytes);
-        Painter::default().paint(&screen, 20, 5, "status")
-    }
-
-    /// Every escape sequence in `out` is one that this file writes.
-    fn only_ours(out: &str) -> bool {
-        let mut rest = out;
-        while let Some(at) = rest.find(clean::commands) {
-            let Some(after) = rest[at..].strip_prefix("\x1b[") else { return false };
-            let end = after.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap_or(after.len());
-            let (parameters, command) = after.split_at(end);
-            let private = matches!(parameters, "?25" | "?7" | "?1049") && command.starts_with(['h', 'l']);
-            if !private && (parameters.contains('?') || !command.starts_with(['m', 'H', 'K', 'J'])) {
-                return false;
-            }
-            rest = command;
-        }
-        true
-    }
-
-    #[test]
-    fn what_was_on_the_screen_is_painted() {
-        let out = painted(b"\x1b[31mred\x1b[0m and \x1b[1;4mbold\x1b[0m\r\nnext");
-        assert!(out.contains("\x1b[0;38;5;1mred") && out.contains("\x1b[0;1;4mbold") && out.contains("next"));
-        assert!(only_ours(&out));
-    }
-
-    #[test]
-    fn no_title_clipboard_mode_or_link_comes_through() {
-        for hostile in [
-            "\x1b]0;title\x07",
-            "\x1b]52;c;aGk=\x07",
-            "\x1b]8;;http://x\x07y\x1b]8;;\x07",
-            "\x1bP$qm\x1b\\",
-            "\x1b[?2004h",
-            "\x1b[?1000h",
-            "\u{9b}2J",
-            "\u{9d}0;t\u{9c}",
-            "\x1b[21t",
-            "\x1bc",
-            "\x1b[5n",
-            "\x1b^pm\x1b\\",
-            "\x1b_apc\x1b\\",
-            "a\u{202e}b",
-            "\x0e\x0f\x05\x07",
-        ] {
-            let out = painted(hostile.as_bytes());
-            assert!(only_ours(&out), "{hostile:?} -> {out:?}");
-        }
-    }
 
     #[test]
     fn a_character_cut_in_two_by_a_frame_is_whole_again() {
         let mut decoder = Utf8::default();
         assert_eq!(decoder.text(b"a\xe6\x97"), "a");
         assert_eq!(decoder.text(b"\xa5\xff!"), "日\u{fffd}!");
-    }
-
-    #[test]
-    fn the_second_painting_says_only_what_changed() {
-        let mut screen = Screen::new().expect("screen");
-        screen.resize((20, 4));
-        screen.show(b"one\r\ntwo");
-        let mut painter = Painter::default();
-        painter.paint(&screen, 20, 5, "");
-        screen.show(b"!");
-        let out = painter.paint(&screen, 20, 5, "");
-        assert!(out.contains("two!") && !out.contains("one"));
     }
 
     #[test]
@@ -322,15 +240,42 @@ mod tests {
         assert_eq!(screen.terminal().size(), (1, 1));
     }
 
+    #[test]
+    fn a_few_bytes_that_are_much_work_are_done_in_bites() {
+        let mut screen = Screen::new().expect("screen");
+        screen.take(Stream::Output, "x\x1b[65535b".repeat(1000).as_bytes());
+        let mut bites = 0;
+        while !screen.work(&mut 1_000_000, &mut ()) {
+            bites += 1;
+            assert!(screen.still().is_none(), "it is not whole yet");
+        }
+        assert!(bites >= 5, "{bites}");
+        assert!(screen.still().is_some());
+    }
+
     proptest::proptest! {
         #[test]
-        fn no_recorded_bytes_reach_the_terminal(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            proptest::prop_assert!(only_ours(&painted(&bytes)));
-        }
-
-        #[test]
-        fn escape_rich_bytes_do_not_either(bytes in "(\\x1b[\\[\\]P_^X()#c78=>N-O]|[0-9;?:$ -/]|[@-~]|\u{9b}|\u{9d}|\u{90}|\u{9c}|\\x07|[\u{200b}-\u{206f}]){0,80}") {
-            proptest::prop_assert!(only_ours(&painted(bytes.as_bytes())));
+        fn a_screen_that_was_kept_goes_on_as_if_it_had_not_been(
+            before in proptest::collection::vec("(\\x1b[\\[\\]P()#78M=>Dc]|[0-9;?:$]|[@-~]|[ -~]{1,9}|\\x1b\\[\\?(1049|6|7|25|47)[hl]|[\r\n\t]|日本|e\u{301}){0,30}", 0..3),
+            cut in 0..4usize,
+            after in "(\\x1b[\\[78M]|[0-9;]|[@-~]|[ -~]{1,9}|\\x1b\\[\\?1049[hl]|\r\n|日本){0,20}",
+            size in (1..60usize, 1..20usize),
+        ) {
+            let mut screen = Screen::new().expect("screen");
+            screen.resize((30, 8));
+            for text in &before {
+                screen.show(text.as_bytes());
+            }
+            // In the middle of a character as well.
+            screen.show("語".as_bytes().get(..cut.min(3)).expect("bytes"));
+            screen.resize(size);
+            let mut other = Screen::of(&screen.still().expect("still")).expect("screen");
+            for one in [&mut screen, &mut other] {
+                one.show("語".as_bytes().get(cut.min(3)..).expect("bytes"));
+                one.show(after.as_bytes());
+            }
+            proptest::prop_assert_eq!(screen.text(), other.text());
+            proptest::prop_assert_eq!(screen.still(), other.still());
         }
     }
 }

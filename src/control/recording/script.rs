@@ -9,6 +9,7 @@ use keys::RecordingKey;
 use ledger::recording::{ReadError, Reader, Stream};
 use tokio::sync::mpsc::Sender;
 
+use super::export::Which;
 use super::reel::size_of;
 use super::screen::{Screen, Utf8, piecemeal};
 use crate::control::clean;
@@ -17,8 +18,8 @@ use crate::control::clean;
 pub(super) type Piece = Result<String, ReadError>;
 
 /// Reads the recording at `path` and gives its text piece by piece, until it ends or nobody takes more.
-pub(super) fn write(path: &Path, key: &RecordingKey, give: &Sender<Piece>) {
-    if let Err(Stop::Read(error)) = read(path, key, give) {
+pub(super) fn write(path: &Path, key: &RecordingKey, which: Which, give: &Sender<Piece>) {
+    if let Err(Stop::Read(error)) = read(path, key, which, give) {
         let _ = give.blocking_send(Err(error));
     }
 }
@@ -36,7 +37,7 @@ impl From<ReadError> for Stop {
     }
 }
 
-fn read(path: &Path, key: &RecordingKey, give: &Sender<Piece>) -> Result<(), Stop> {
+fn read(path: &Path, key: &RecordingKey, which: Which, give: &Sender<Piece>) -> Result<(), Stop> {
     let Some(mut screen) = Screen::new() else { return Ok(()) };
     let mut lines = Lines::default();
     let (mut plain, mut errors) = (Utf8::default(), Utf8::default());
@@ -50,6 +51,7 @@ fn read(path: &Path, key: &RecordingKey, give: &Sender<Piece>) -> Result<(), Sto
             continue;
         }
         let decoder = match frame.stream {
+            stream if !which.has(stream) => continue,
             Stream::Output => &mut plain,
             Stream::Stderr => &mut errors,
             _ => continue,
