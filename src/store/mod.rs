@@ -183,6 +183,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upgrade_that_stops_half_way_leaves_the_version_before_and_goes_on_later() {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations");
+        let mut names: Vec<_> =
+            std::fs::read_dir(&ours).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        for done in 1..names.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("bartizan.db");
+            let steps = dir.path().join("steps");
+            std::fs::create_dir(&steps).unwrap();
+            for name in &names[..done] {
+                std::fs::copy(ours.join(name), steps.join(name)).unwrap();
+            }
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            let pool = SqlitePool::connect_with(options).await.unwrap();
+            Migrator::new(steps.as_path()).await.unwrap().run(&pool).await.unwrap();
+            sqlx::query("INSERT INTO meta (key, value) VALUES ('kept', 'yes')").execute(&pool).await.unwrap();
+            // The next step does all it does, and then the ground gives way.
+            let next = std::fs::read_to_string(ours.join(&names[done])).unwrap();
+            std::fs::write(steps.join(&names[done]), format!("{next}\n;INSERT INTO nowhere VALUES (1);"))
+                .unwrap();
+            assert!(
+                Migrator::new(steps.as_path()).await.unwrap().run(&pool).await.is_err(),
+                "{:?}",
+                names[done]
+            );
+            pool.close().await;
+            let store = Store::open(&path).await.unwrap();
+            assert_eq!(store.meta("kept").await.unwrap().as_deref(), Some("yes"), "{:?}", names[done]);
+            assert_eq!(store.complaint().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_no_database_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bartizan.db");

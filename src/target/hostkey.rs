@@ -107,8 +107,12 @@ mod tests {
 
     /// A certificate for key 1 by key 2, as it should be until `change` spoils it.
     fn certified(by: u8, change: impl Fn(&mut Builder)) -> PublicKeyOrCertificate {
+        made(CertType::Host, by, change)
+    }
+
+    fn made(kind: CertType, by: u8, change: impl Fn(&mut Builder)) -> PublicKeyOrCertificate {
         let mut builder = Builder::new([0; 16], key(1).public_key(), NOW - 60, NOW + 60).unwrap();
-        builder.cert_type(CertType::Host).unwrap();
+        builder.cert_type(kind).unwrap();
         change(&mut builder);
         PublicKeyOrCertificate::Certificate(builder.sign(&key(by)).unwrap())
     }
@@ -143,11 +147,8 @@ mod tests {
             builder.all_principals_valid().unwrap();
         };
         assert_eq!(check(&known, &certified(2, everybody), NOW), Err(Stranger::OtherName));
-        let users = |builder: &mut Builder| {
-            named("web-1")(builder);
-            builder.cert_type(CertType::User).unwrap();
-        };
-        assert_eq!(check(&known, &certified(2, users), NOW), Err(Stranger::NotHost));
+        let users = made(CertType::User, 2, named("web-1"));
+        assert_eq!(check(&known, &users, NOW), Err(Stranger::NotHost));
         let optional = |builder: &mut Builder| {
             named("web-1")(builder);
             builder.critical_option("force-command", "x").unwrap();
