@@ -24,16 +24,13 @@ struct Sound {
 }
 
 static SOUND: LazyLock<Sound> = LazyLock::new(|| {
-    let folder = folder();
-    let dir = folder.path().join("log");
+    let dir = folder().join("log");
     log(&dir);
     let key = VerifierKey::of(signer().as_ref()).expect("a key");
     let files = FILES.map(|file| fs::read(dir.join(file)).expect("a file"));
     let counts = verify(&dir, &key, &[], |_| {}).expect("as it is, it verifies");
     assert_eq!(counts.signed, counts.entries);
     let newest = Checkpoint::open(str::from_utf8(&files[1]).expect("text"), &key).expect("a checkpoint");
-    // It stays for as long as the fuzzer runs.
-    std::mem::forget(folder);
     Sound { dir, files, entries: counts.entries, newest, key }
 });
 

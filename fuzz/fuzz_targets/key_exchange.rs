@@ -41,7 +41,8 @@ fn heard(bytes: &[u8], piece: usize) -> Result<(bool, bool), NotSsh> {
     Ok((clear.spoken(), clear.over()))
 }
 
-/// Whether everything up to the end, or to NEWKEYS, is what RFC 4253 sections 4.2 and 6 ask for; as above.
+/// Whether everything up to the end, or to NEWKEYS, is what RFC 4253 sections 4.2 and 6 ask for, and a message of a key exchange; as
+/// above.
 fn judged(bytes: &[u8]) -> Option<(bool, bool)> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         let line = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -57,7 +58,8 @@ fn judged(bytes: &[u8]) -> Option<(bool, bool)> {
         let Some((length, body)) = rest.split_first_chunk::<4>() else { return Some((true, false)) };
         let length = u32::from_be_bytes(*length) as usize;
         let sound = (6..=64 << 10).contains(&length)
-            && body.first().is_none_or(|padding| *padding >= 4 && usize::from(*padding) + 2 <= length);
+            && body.first().is_none_or(|padding| *padding >= 4 && usize::from(*padding) + 2 <= length)
+            && body.get(1).is_none_or(|kind| matches!(kind, 1 | 20 | 21 | 30..=49));
         match body.get(..length).filter(|_| sound) {
             Some(packet) if packet[1] == 21 => return Some((true, true)),
             Some(_) => rest = &body[length..],

@@ -16,11 +16,7 @@ const MEMORY: usize = 1 << 20;
 
 static SOUND: LazyLock<(Sealed, PathBuf)> = LazyLock::new(|| {
     let folder = folder();
-    let sealed = recording(folder.path());
-    let path = folder.path().join("file");
-    // It stays for as long as the fuzzer runs.
-    std::mem::forget(folder);
-    (sealed, path)
+    (recording(&folder), folder.join("file"))
 });
 
 /// What the frames show with the key, until one is not good.

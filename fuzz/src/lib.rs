@@ -4,7 +4,8 @@
 mod evidence;
 mod form;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use cap::Cap;
 
@@ -102,10 +103,20 @@ pub fn spoil(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
     }
 }
 
-/// A folder in memory, where there is one, for as long as the program runs.
-pub fn folder() -> tempfile::TempDir {
+/// A folder in memory, where there is one, for as long as this process runs; those of processes that are gone are removed.
+pub fn folder() -> PathBuf {
     let (memory, temp) = (Path::new("/dev/shm"), std::env::temp_dir());
-    tempfile::tempdir_in(if memory.is_dir() { memory } else { &temp }).expect("a folder")
+    let base = if memory.is_dir() { memory } else { &temp };
+    for entry in base.read_dir().expect("a folder").flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("bartizan-fuzz-"));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = base.join(format!("bartizan-fuzz-{}", std::process::id()));
+    fs::create_dir(&folder).expect("a new folder");
+    folder
 }
 
 /// Runs a future that never waits.
@@ -122,7 +133,7 @@ pub fn sow(target: &str, seeds: impl IntoIterator<Item = Vec<u8>>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     for (number, seed) in seeds.into_iter().enumerate() {
         // Without the folder nothing is sown: a finding is being looked at.
-        let _ = std::fs::write(folder.join(format!("seed-{number}")), seed);
+        let _ = fs::write(folder.join(format!("seed-{number}")), seed);
     }
 }
 

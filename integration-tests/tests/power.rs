@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -38,31 +39,53 @@ struct Seen {
 }
 
 fn cut(most: usize) {
-    let (rig, before, steps, seen) = traced(Rig::new().operator("ana").target("db1"));
+    let (_rig, before, steps, seen) = traced(Rig::new().operator("ana").target("db1"));
     let Cuts { chosen: cuts, all, seed } = Cuts::of(&before, &steps, most);
-    let folder = disk::folder();
-    let (mut at, mut coming) = (before, steps.iter());
-    let mut states: BTreeMap<String, usize> = BTreeMap::new();
-    for (number, cut) in cuts.iter().enumerate() {
-        while coming.len() > steps.len() - cut.after {
-            at.step(coming.next().unwrap());
-        }
-        let state = folder.path().join(format!("state-{number}"));
-        fs::create_dir(&state).unwrap();
-        fs::set_permissions(&state, fs::metadata(rig.state()).unwrap().permissions()).unwrap();
-        at.leave(cut, &state);
-        let told =
-            format!("seed {seed}, {cut:?}, next {:?}", steps.get(cut.after).map(|step| brief(&step.call)));
-        for word in opened(&state, cut, &seen, &told) {
-            *states.entry(word).or_default() += 1;
-        }
-        fs::remove_dir_all(&state).unwrap();
-    }
+    let states = tried(&before, &steps, &cuts, |state, cut| {
+        let next = steps.get(cut.after).map(|step| brief(&step.call));
+        opened(state, cut, &seen, &format!("seed {seed}, {cut:?}, next {next:?}"))
+    });
     println!(
         "power cuts of a bastion: {} steps, {} of {all} states, seed {seed}: {states:?}",
         steps.len(),
         cuts.len()
     );
+}
+
+/// Makes what each cut leaves, and has it opened, on all processors; the states of the recordings.
+fn tried(
+    before: &Disk,
+    steps: &[Step],
+    cuts: &[Cut],
+    opened: impl Fn(&Path, &Cut) -> Vec<String> + Sync,
+) -> BTreeMap<String, usize> {
+    let folder = disk::folder();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let works = |own: usize| {
+        let (mut at, mut coming, mut states) = (before.clone(), steps.iter(), BTreeMap::new());
+        for (number, cut) in cuts.iter().enumerate().skip(own).step_by(workers) {
+            while coming.len() > steps.len() - cut.after {
+                at.step(coming.next().unwrap());
+            }
+            let state = folder.path().join(format!("state-{number}"));
+            fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
+            at.leave(cut, &state);
+            for word in opened(&state, cut) {
+                *states.entry(word).or_insert(0) += 1;
+            }
+            fs::remove_dir_all(&state).unwrap();
+        }
+        states
+    };
+    std::thread::scope(|scope| {
+        let works = &works;
+        let all: Vec<_> = (0..workers).map(|own| scope.spawn(move || works(own))).collect();
+        let mut states = BTreeMap::new();
+        for (word, count) in all.into_iter().flat_map(|worker| worker.join().unwrap()) {
+            *states.entry(word).or_default() += count;
+        }
+        states
+    })
 }
 
 /// Two sessions under the eyes of `strace`; the disk before them, what was done to it, and what was seen when.

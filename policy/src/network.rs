@@ -136,7 +136,9 @@ fn is_host(text: &str) -> bool {
     if text.parse::<Ipv4Addr>().is_ok() {
         return true;
     }
-    let numeric = |label: &str| label.starts_with("0x") || label.bytes().all(|byte| byte.is_ascii_digit());
+    let numeric = |label: &str| {
+        label.starts_with("0x") || label.starts_with("0X") || label.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let last = text.rsplit('.').next().unwrap_or_default();
     text.len() <= 253 && !numeric(last) && text.split('.').all(is_label)
 }
@@ -212,6 +214,8 @@ mod tests {
             "::1:22",
             "[h]:22",
             "0x7f000001:22",
+            "0X7F000001:22",
+            "127.0X1:22",
             "127.1:22",
             "a b:22",
             "a..b:22",
