@@ -8,6 +8,10 @@ use anyhow::Context as _;
 use bartizan::cli;
 use bartizan::config::Environment;
 
+/// Gives back to the system what a crowd of sessions had: the usual allocator keeps it for good, in pieces.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),

@@ -1,7 +1,7 @@
 //! Permitted -> Recorded: a recording whose header is durable and whose start is in the log, before anything is dialled.
 //! Never lets a byte be shown that it has not taken, and never calls a recording sealed that the log does not.
 
-mod files;
+pub mod files;
 mod running;
 mod tape;
 

@@ -69,7 +69,7 @@ async fn story(
     let (recorded, _open) = Box::pin(begun(bastion, connection, asked)).await?;
     let warnings = recorded.permitted().warnings().to_vec();
     let mut connected = match Box::pin(target::connect(bastion, recorded, &stop(connection))).await {
-        Ok(connected) => connected,
+        Ok(connected) => Box::new(connected),
         Err(unconnected) => return Box::pin(unreached(bastion, connection, unconnected)).await,
     };
     ingress.accept().await;
@@ -220,15 +220,17 @@ async fn relayed(
     ingress: &mut impl Ingress,
 ) -> How {
     let permitted = recorded.permitted();
-    let idle = permitted.asked().terminal.is_some().then_some(bastion.config.ssh.idle_timeout);
+    let terminal = permitted.asked().terminal.is_some();
+    let idle = terminal.then_some(bastion.config.ssh.idle_timeout);
     let cutter = &connection.cutter;
     let program = permitted.asked().start.is_session();
     // A bare stream has no place for words.
     let notice = match program {
-        true => Notice::new(bastion.live.drain().words(), permitted.asked().terminal.is_some()),
+        true => Notice::new(bastion.live.drain().words(), terminal),
         false => Notice::none(),
     };
-    let limits = Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, notice, program };
+    let limits =
+        Limits { cut: cutter.ending().clone(), gone: cutter.gone().clone(), idle, notice, program, terminal };
     // What begins on the target comes on a connection that others wait on; what the operator opens has its own.
     let shares = !program && !matches!(permitted.asked().start, Start::Forward(_));
     let watch = leg.watch();

@@ -168,7 +168,7 @@ impl Rig {
     }
 
     /// Applies the bundle of the beginning with another server in place of a target.
-    pub fn stand_in(&self, target: &str, address: impl std::fmt::Display, host_key: &str) {
+    pub fn stand_in(&self, target: &str, address: std::net::SocketAddr, host_key: &str) {
         let target = self.target(target);
         let text = std::fs::read_to_string(self.path("bundle/scene.toml")).unwrap();
         let text = text

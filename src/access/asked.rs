@@ -24,9 +24,13 @@ pub(super) fn kind_of(start: &Start) -> Result<ChannelKind, String> {
 pub(super) fn leaves_ssh(start: &Start) -> bool {
     let Start::Exec(command) = start else { return false };
     let text = String::from_utf8_lossy(command);
-    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
-    let is_server = |word: &str| word.rsplit('/').next() == Some("mosh-server");
-    words.windows(2).any(|pair| matches!(pair, [program, "new"] if is_server(program)))
+    let mut words = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).peekable();
+    while let Some(word) = words.next() {
+        if word.rsplit('/').next() == Some("mosh-server") && words.peek() == Some(&"new") {
+            return true;
+        }
+    }
+    false
 }
 
 fn destination(end: &End) -> Result<Destination, String> {

@@ -61,9 +61,12 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
+    /// Prints the manual page; with a folder, writes one for every command into it.
     #[command(hide = true)]
-    Man,
+    Man {
+        /// The folder.
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Why a command line came to nothing: one sentence for standard error, exit code 1.
@@ -164,7 +167,11 @@ pub async fn run(ready: Ready, environment: Environment) -> Result<u8, CliError>
             terminal::out(&String::from_utf8_lossy(&text))?;
             Ok(0)
         }
-        Command::Man => {
+        Command::Man { folder: Some(folder) } => {
+            clap_mangen::generate_to(Line::command(), folder)?;
+            Ok(0)
+        }
+        Command::Man { folder: None } => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Line::command()).render(&mut text)?;
             terminal::out(&String::from_utf8_lossy(&text))?;
@@ -184,6 +191,18 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Line::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let dir = tempfile::tempdir().expect("dir");
+        clap_mangen::generate_to(Line::command(), dir.path()).expect("pages");
+        for (page, word) in
+            [("bartizan-recording-play.1", "idle"), ("bartizan-session-watch.1", "operator sees")]
+        {
+            let text = std::fs::read_to_string(dir.path().join(page)).expect(page);
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]

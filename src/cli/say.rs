@@ -192,7 +192,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     let answered = answer(&mut from, &mut to, &mut keys, &mut sink, held).await;
     drop((raw, idle));
     if let (Some(page), Ok(_)) = (page, &answered) {
-        page.is_given_back();
+        page.give_back();
     }
     let code = answered?;
     sink.finish(code)?;
@@ -206,10 +206,10 @@ struct Page {
 
 impl Page {
     fn of(request: &Request) -> Option<Self> {
-        (request.shape.terminal && request.word.draws()).then_some(Self { given_back: false })
+        (request.shape.terminal && request.word.draws()).then(|| Self { given_back: false })
     }
 
-    fn is_given_back(mut self) {
+    fn give_back(mut self) {
         self.given_back = true;
     }
 }

@@ -77,7 +77,15 @@ impl Held {
         ssh::raise_limit();
         let doors = Doors::open(&config, ssh::inherited()?)?;
         sandbox::confine(&config);
+        give_back();
         Ok(Self { config, lock, doors })
+    }
+}
+
+/// Has a thread of the allocator's give back what is not used, also while nothing happens. Its thread is the first one.
+fn give_back() {
+    if let Err(why) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::debug!(%why, "memory is given back only while sessions come and go");
     }
 }
 

@@ -120,15 +120,15 @@ impl Recordings {
     }
 
     pub(super) fn add(&self, tape: &Arc<Tape>) {
-        let mut tapes = lock(&self.running.tapes);
-        tapes.retain(|tape| tape.strong_count() > 0);
-        tapes.push(Arc::downgrade(tape));
+        lock(&self.running.tapes).push(Arc::downgrade(tape));
     }
 }
 
 impl Running {
     fn alive(&self) -> Vec<Arc<Tape>> {
-        lock(&self.tapes).iter().filter_map(Weak::upgrade).collect()
+        let mut tapes = lock(&self.tapes);
+        tapes.retain(|tape| tape.strong_count() > 0);
+        tapes.iter().filter_map(Weak::upgrade).collect()
     }
 }
 

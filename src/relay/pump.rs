@@ -28,6 +28,8 @@ pub struct Limits {
     pub notice: Notice,
     /// Whether a program's status is to come after its output; a bare stream has none.
     pub program: bool,
+    /// Whether the program has a terminal: its output ends as it does.
+    pub terminal: bool,
 }
 
 /// How a channel ended.
@@ -101,7 +103,8 @@ pub async fn run(
 /// Target to operator: recorded first, then shown.
 ///
 /// A client that has ended its input may close the channel as soon as it hears that the output has ended (OpenSSH does so on
-/// a shared connection), and what comes after is lost. So the end of output then waits for the status.
+/// a shared connection), and so may one with a terminal (PuTTY); what comes after is lost. So the end of output then waits
+/// for the status; on a terminal not for long, since some servers wait for the client's own end before they close.
 async fn down(
     from: &mut impl Source<Item = FromTarget>,
     to: &mut impl Sink<Item = FromTarget>,
@@ -112,6 +115,8 @@ async fn down(
     let (mut status, mut signal, mut held) = (None, None, false);
     let (mut ended, relayed) = (false, meters::relayed(Leg::Operator));
     let mut notice = limits.notice.clone();
+    let release = sleep_until(far());
+    tokio::pin!(release);
     loop {
         let message = tokio::select! {
             biased;
@@ -125,6 +130,13 @@ async fn down(
                 continue;
             }
             message = from.next() => message,
+            () = &mut release, if held => {
+                (held, ended) = (false, true);
+                if to.put(FromTarget::Eof).await.is_err() {
+                    return Ended::OperatorGone;
+                }
+                continue;
+            }
         };
         let Some(message) = message else { break };
         activity.touch();
@@ -137,9 +149,15 @@ async fn down(
             FromTarget::ExitStatus(code) => status = Some(*code),
             FromTarget::ExitSignal { signal: name, .. } => signal = Some(name.clone()),
             FromTarget::Eof
-                if limits.program && status.is_none() && signal.is_none() && activity.input_ended() =>
+                if limits.program
+                    && status.is_none()
+                    && signal.is_none()
+                    && (limits.terminal || activity.input_ended()) =>
             {
                 held = true;
+                if !activity.input_ended() {
+                    release.as_mut().reset(Instant::now() + CLOSING);
+                }
                 from.settle(size);
                 continue;
             }

@@ -149,6 +149,7 @@ fn unlimited() -> Limits {
         idle: None,
         notice: Notice::none(),
         program: true,
+        terminal: false,
     }
 }
 
@@ -172,18 +173,31 @@ async fn everything_arrives_in_order_and_the_end_is_told() {
 }
 
 #[tokio::test]
-async fn a_status_after_the_end_of_output_goes_before_it_once_the_input_has_ended() {
+async fn a_status_after_the_end_of_output_goes_before_it_on_a_terminal_and_once_the_input_has_ended() {
     let says = [data("out"), FromTarget::Eof, FromTarget::ExitStatus(7), FromTarget::Close];
-    for (input, order) in [(vec![FromOperator::Eof], [1, 0]), (vec![], [0, 1])] {
+    for (input, terminal, order) in
+        [(vec![FromOperator::Eof], false, [1, 0]), (vec![], false, [0, 1]), (vec![], true, [1, 0])]
+    {
         let mut operator = leg(input, true);
         let mut target = leg(says.clone(), true);
         // The operator's end of input must have been heard before the target speaks of its own.
         target.says.slow = true;
-        let ended = run(&mut operator, &mut target, &Taken::new(9), &unlimited()).await;
+        let limits = Limits { terminal, ..unlimited() };
+        let ended = run(&mut operator, &mut target, &Taken::new(9), &limits).await;
         assert!(matches!(ended, Ended::Finished { status: Some(7), .. }), "{ended:?}");
         let last = [FromTarget::Eof, FromTarget::ExitStatus(7)];
         assert_eq!(operator.told.items[1..], [last[order[0]].clone(), last[order[1]].clone()]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_terminal_the_end_of_output_is_told_though_no_status_comes() {
+    let mut operator = leg([], true);
+    let mut target = leg([data("out"), FromTarget::Eof], true);
+    let limits = Limits { terminal: true, idle: Some(Duration::from_secs(60)), ..unlimited() };
+    let ended = run(&mut operator, &mut target, &Taken::new(9), &limits).await;
+    assert!(matches!(ended, Ended::Idle), "{ended:?}");
+    assert_eq!(operator.told.items, [data("out"), FromTarget::Eof]);
 }
 
 #[tokio::test]

@@ -69,7 +69,8 @@ pub(super) struct Handler {
     pub(super) bastion: Arc<Bastion>,
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
-    pub(super) channels: Channels,
+    /// Boxed as the forwards are: russh keeps four times the room that a handler takes.
+    pub(super) channels: Box<Channels>,
     /// None inside a jump: no machine proves itself there.
     pub(super) proof: Option<Proof>,
     pub(super) talking: Arc<Talking>,
@@ -83,7 +84,7 @@ pub(super) struct Handler {
     pub(super) names: Option<Arc<Names>>,
     /// Channels that the client has opened for us.
     pub(super) confirmed: Arc<Confirmed>,
-    pub(super) forwards: Forwards,
+    pub(super) forwards: Box<Forwards>,
 }
 
 impl Phase {
@@ -106,7 +107,7 @@ impl Handler {
         let logged_in = CancellationToken::new();
         let entrance = Entrance::new(bastion.clone(), peer, handle.clone(), logged_in.clone());
         let phase = Phase::Login(Box::new(Attempt::new(Ground::of(&bastion), peer)));
-        let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let channels = Box::new(Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels));
         let (proof, place, names) = (Some(proof), Some(place), Some(door.names().clone()));
         let talking = door.talking().clone();
         let own = Self {
@@ -123,7 +124,7 @@ impl Handler {
             confirmed: Arc::new(Confirmed::new(conduct.clone())),
             conduct,
             names,
-            forwards: Forwards::default(),
+            forwards: Box::default(),
         };
         (own, entrance)
     }
@@ -137,7 +138,7 @@ impl Handler {
         arriving: Arriving,
     ) -> (Self, CancellationToken) {
         let logged_in = CancellationToken::new();
-        let channels = Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels);
+        let channels = Box::new(Channels::new(pace, kill.clone(), bastion.config.ssh.max_channels));
         let phase = Phase::Arriving(Box::new(arriving));
         let token = logged_in.clone();
         // Every channel here names a target, so no word is said.
@@ -156,7 +157,7 @@ impl Handler {
             confirmed: Arc::new(Confirmed::new(conduct.clone())),
             conduct,
             names: None,
-            forwards: Forwards::default(),
+            forwards: Box::default(),
         };
         (own, token)
     }

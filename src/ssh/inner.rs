@@ -112,7 +112,8 @@ pub(super) async fn serve(bastion: Arc<Bastion>, names: Arc<Names>, jump: Jump) 
     let (handler, logged_in) = Handler::inner(bastion.clone(), peer, kill.clone(), manners, arriving);
     let deadline = Instant::now() + bastion.config.ssh.login_grace;
     let handle = handler.handle.clone();
-    if let Ok(Ok(running)) = timeout_at(deadline, server::run_stream(config, stream, handler)).await {
+    if let Ok(Ok(running)) = timeout_at(deadline, server::run_stream(config, Box::new(stream), handler)).await
+    {
         let _ = handle.set(running.handle());
         let handle = running.handle();
         tokio::pin!(running);

@@ -107,7 +107,7 @@ async fn run(
     let stopping = stopping(door.bastion(), &logged_in);
     tokio::pin!(stopping);
     let started = tokio::select! {
-        started = timeout_at(deadline, server::run_stream(config, stream, handler)) => started,
+        started = timeout_at(deadline, server::run_stream(config, Box::new(stream), handler)) => started,
         () = &mut stopping => return Ended::Stopping,
     };
     let running = match started {

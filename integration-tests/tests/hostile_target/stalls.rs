@@ -11,7 +11,7 @@ use crate::scene::{Manner, Scene};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a target that talks without end is let.
-const WHILE: Duration = Duration::from_millis(1500);
+const WHILE: Duration = Duration::from_secs(1);
 
 fn first_message_of_an_exchange() -> Message {
     let lists = ["curve25519-sha256", "ssh-ed25519", "aes256-gcm@openssh.com", "aes256-gcm@openssh.com"];

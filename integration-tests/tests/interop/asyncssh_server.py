@@ -8,14 +8,24 @@ import asyncssh
 WORK = json.loads(sys.argv[1])
 
 
+async def carry(source, sink):
+    while data := await source.read(65536):
+        sink.write(data)
+        await sink.drain()
+
+
+async def feed(source, sink):
+    await carry(source, sink)
+    sink.close()
+
+
 async def run(process):
-    program = await asyncio.create_subprocess_shell(
-        process.command or "exec sh", stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
-    await process.redirect(stdin=program.stdin, stdout=program.stdout, stderr=program.stderr)
-    status = await program.wait()
-    await process.stdout.drain()
-    process.exit(status)
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_shell(process.command or "exec sh", stdin=pipe, stdout=pipe, stderr=pipe)
+    feeding = asyncio.create_task(feed(process.stdin, program.stdin))
+    await asyncio.gather(carry(program.stdout, process.stdout), carry(program.stderr, process.stderr))
+    process.exit(await program.wait())
+    feeding.cancel()
 
 
 async def main():

@@ -11,9 +11,7 @@ HOST_KEY = base64.b64decode(WORK["host_key"].split()[1])
 CODES = list(WORK["codes"])
 
 
-def begun(sock):
-    """The usual Transport asks for the login's service before each proof, which the bastion hears once: this one asks once."""
-    transport = paramiko.ServiceRequestingTransport(sock)
+def begun(transport):
     transport.start_client(timeout=30)
     # It knows no host certificates: everything behind the bastion has the bastion's own key.
     assert transport.get_remote_server_key().asbytes() == HOST_KEY
@@ -21,7 +19,8 @@ def begun(sock):
 
 
 def logged_in(name):
-    transport = begun(socket.create_connection(("127.0.0.1", WORK["port"])))
+    # The usual Transport asks for the login's service before each proof, which the bastion hears once: this one asks once.
+    transport = begun(paramiko.ServiceRequestingTransport(socket.create_connection(("127.0.0.1", WORK["port"]))))
     left = transport.auth_publickey(name, paramiko.Ed25519Key.from_private_key_file(WORK["key"]))
     assert "keyboard-interactive" in left, left
     assert transport.auth_interactive(name, lambda title, text, prompts: [CODES.pop(0) for _ in prompts]) == []
@@ -29,7 +28,7 @@ def logged_in(name):
 
 
 def inside(sock):
-    transport = begun(sock)
+    transport = begun(paramiko.Transport(sock))
     assert transport.auth_none("root") == []
     return transport
 

@@ -28,7 +28,7 @@ fn putty_by_name_and_by_a_session_that_jumps() {
     let mut shell = Terminal::open(shell);
     shell.expect("One-time code: ");
     shell.line(&rig.phone("ana").fresh());
-    has_a_shell(shell);
+    has_a_shell(&rig, shell);
 
     ran("plink", &tool("plink", &["-no-antispoof", "-load", "named", LINE]).output().unwrap());
     ran("plink by a jump", &tool("plink", &["-no-antispoof", "-load", "jumps", LINE]).output().unwrap());

@@ -1,10 +1,11 @@
 //! OpenSSH's own regression scripts, as Debian packs them (`openssh-tests`), with the bastion where they expect their `sshd`.
-//! They are not changed: what they call `ssh` adds who logs in and to which target, and what they call `sshd` is a pipe to the
-//! bastion's port. It never counts a script as passed whose failures are others than the ones named here.
+//! They are not changed: what they call `ssh` adds who logs in and to which target (`regress_ssh.sh`), and what they call `sshd`
+//! is a pipe to the bastion's port (`regress_sshd.sh`). It never counts a script as passed whose failures are others than the ones named here.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bartizan_integration_tests::{Builder, Rig, Route, by_both_routes};
@@ -21,15 +22,17 @@ const FORWARDED: [u16; 9] = [3350, 3351, 3352, 3360, 3361, 3362, 3370, 3371, 337
 static LISTENING: Mutex<()> = Mutex::new(());
 
 by_both_routes! {
-    short_scripts_pass,
+    short_scripts_of_openssh_pass,
     #[ignore = "long: scripts that wait for minutes"]
-    long_scripts_pass,
+    long_scripts_of_openssh_pass,
+    #[ignore = "long: three minutes"]
+    new_keys_by_the_client_s_wish_whatever_the_algorithm,
     #[ignore = "long: two minutes"]
     multiplexing_passes_but_for_what_only_sshd_says,
 }
 
 /// At one time: most of their time they sleep.
-fn short_scripts_pass(route: Route) {
+fn short_scripts_of_openssh_pass(route: Route) {
     let scene = Scene::start(route);
     scene.all_pass(&[
         "connect",
@@ -47,7 +50,7 @@ fn short_scripts_pass(route: Route) {
     scene.rig.verify_everything();
 }
 
-fn long_scripts_pass(route: Route) {
+fn long_scripts_of_openssh_pass(route: Route) {
     let scene = Scene::start(route);
     scene.all_pass(&["exit-status", "stderr-data"]);
     if route == Route::Direct {
@@ -57,6 +60,24 @@ fn long_scripts_pass(route: Route) {
     let _alone = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
     scene.all_pass(&["dynamic-forward"]);
     scene.all_pass(&["forwarding"]);
+    scene.rig.verify_everything();
+}
+
+/// The client asks for new keys, after a few bytes and after some seconds, with every algorithm. The bastion never does: that is
+/// the client's affair. The script reads the limits of `sshd` itself at its end.
+fn new_keys_by_the_client_s_wish_whatever_the_algorithm(route: Route) {
+    let scene = Scene::start(route);
+    let output = scene.run("rekey");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (client, server) = said.split_once("server rekeylimit 16\n").expect("the client's part");
+    assert!(
+        client.lines().count() > 20 && client.lines().all(|line| line.starts_with("client rekey")),
+        "{said}"
+    );
+    let others = server.lines().filter(|line| !line.starts_with("server rekeylimit"));
+    let expected = ["no rekeying occurred"; 6].into_iter();
+    let expected = expected.chain(["rekeylimit parsing", "FATAL: rekeylimit size: expected 16 bytes got "]);
+    assert_eq!(others.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{said}");
     scene.rig.verify_everything();
 }
 
@@ -124,16 +145,17 @@ impl Scene {
         let folder = self.folder.path().join(script);
         let copied = Command::new("cp").arg("-a").arg(SCRIPTS).arg(&folder).status().unwrap();
         assert!(copied.success());
-        self.write_ssh(&folder.join("bartizan-ssh"));
-        write_sshd(&folder.join("bartizan-sshd"), &folder);
         let mut run = Command::new("timeout");
         run.args(["300", "sh", "test-exec.sh"]).arg(&folder).arg(folder.join(format!("{script}.sh")));
         run.current_dir(&folder).env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
         run.env("TEST_SHELL", "sh").env("TEST_SSH_UNSAFE_PERMISSIONS", "1").env("BUILDDIR", &folder);
         run.env("TEST_SSH_PORT", self.port.to_string()).env("TMPDIR", &folder);
+        run.env("BARTIZAN_OBJ", &folder).env("BARTIZAN_KEYS", self.rig.path(""));
+        run.env("BARTIZAN_ROUTE", format!("{:?}", self.route));
+        run.env("BARTIZAN_CONFIGURATION", &self.configuration);
         for (name, program) in [
-            ("SSH", folder.join("bartizan-ssh")),
-            ("SSHD", folder.join("bartizan-sshd")),
+            ("SSH", beside("regress_ssh.sh")),
+            ("SSHD", beside("regress_sshd.sh")),
             ("SCP", "/usr/bin/scp".into()),
             ("SFTP", "/usr/bin/sftp".into()),
             ("SFTPSERVER", "/usr/lib/openssh/sftp-server".into()),
@@ -146,51 +168,11 @@ impl Scene {
         }
         run.output().unwrap()
     }
-
-    /// `ssh` with words before all others, so that they count: who, to where, with which keys. Of the algorithms it tells those
-    /// that the bastion offers. By a jump its connection is one inside the login to whatever host and port the script wanted.
-    fn write_ssh(&self, path: &Path) {
-        let (keys, configuration) = (self.rig.path(""), self.configuration.display());
-        let keys = keys.display();
-        let way = match self.route {
-            Route::Direct => "-o User=ana+root+db1 -o HostKeyAlias=bastion.test".to_owned(),
-            Route::Jump => "-o User=root -o HostKeyAlias=db1 -o ProxyCommand=\"$outer\"".to_owned(),
-        };
-        let text = format!(
-            "#!/bin/sh\n\
-             outer='/usr/bin/ssh -F {configuration} -o BatchMode=yes -p %p -W db1:22 ana@bastion'\n\
-             case \" $* \" in\n\
-             *' -Q key-plain '*) echo ssh-ed25519; exit ;;\n\
-             *' -Q mac '*) printf '%s\\n' hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com; exit ;;\n\
-             *' -Q cipher-auth '*) printf '%s\\n' aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com; exit ;;\n\
-             *' -Q '*) exec /usr/bin/ssh \"$@\" ;;\n\
-             esac\n\
-             exec /usr/bin/ssh {way} -o UserKnownHostsFile={keys}known_hosts -o GlobalKnownHostsFile=/dev/null \
-             -o IdentitiesOnly=yes -o IdentityAgent=none -i {keys}ana-device -i {keys}ana-key \"$@\"\n"
-        );
-        executable(path, &text);
-    }
 }
 
-/// What stands for `sshd`: a pipe to the bastion where one is wanted on a pipe; else a process to be ended, since the bastion listens.
-fn write_sshd(path: &Path, folder: &Path) {
-    let folder = folder.display();
-    let text = format!(
-        "#!/bin/sh\n\
-         case \" $* \" in\n\
-         *' -t '*) exit 0 ;;\n\
-         *' -i '*) exec {folder}/netcat -N 127.0.0.1 \"$TEST_SSH_PORT\" ;;\n\
-         esac\n\
-         sh -c 'sleep 300 & trap \"rm -f {folder}/pidfile; kill $!; exit 0\" TERM; echo $$ > {folder}/pidfile; wait' \
-         > /dev/null 2>&1 < /dev/null &\n"
-    );
-    executable(path, &text);
-}
-
-fn executable(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    std::fs::set_permissions(path, mode).unwrap();
+/// A script that lies beside this file.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
 }
 
 /// Forwards to wherever the scripts lead them.
@@ -208,7 +190,10 @@ fn allowed(port: u16, folder: &Path) -> Builder {
 /// The first of three that follow each other, below those that a system gives away by itself.
 fn three_free_ports() -> u16 {
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let begin = 10_000 + u16::try_from(std::process::id() % 2000).unwrap() * 10;
+    // Scenes of one process begin at different places, and so do processes.
+    static SCENES: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 100).unwrap();
+    let begin = 10_000 + process * 200 + SCENES.fetch_add(1, Ordering::Relaxed) * 20;
     let mut ports = (begin..32_000).step_by(4);
     ports.find(|port| (0..3).all(|n| free(port + n))).expect("three free ports")
 }

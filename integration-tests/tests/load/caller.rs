@@ -88,7 +88,6 @@ impl Caller {
     pub async fn log_in(&self, route: Route) -> Result<Line, Failed> {
         let socket = within("connect", TcpStream::connect(self.bastion)).await?;
         let _ = socket.set_nodelay(true);
-        let port = socket.local_addr().map_err(|why| Failed::at("connect", why))?.port();
         let (rope, grip) = Rope::new(socket);
         let connecting = client::connect_stream(self.config.clone(), rope, Trusting);
         let mut handle = within("key exchange", connecting).await?;
@@ -96,12 +95,12 @@ impl Caller {
             Route::Direct => {
                 let user = format!("{}+{ACCOUNT}+{}", self.operator, self.target);
                 self.sign(&mut handle, &user).await?;
-                Ok(Line { last: handle, outer: None, grip, port })
+                Ok(Line { last: handle, outer: None, grip })
             }
             Route::Jump => {
                 self.sign(&mut handle, &self.operator).await?;
                 let last = self.jump(&handle).await?;
-                Ok(Line { last, outer: Some(handle), grip, port })
+                Ok(Line { last, outer: Some(handle), grip })
             }
         }
     }
@@ -140,7 +139,6 @@ pub struct Line {
     last: Handle<Trusting>,
     outer: Option<Handle<Trusting>>,
     grip: Grip,
-    port: u16,
 }
 
 impl Line {
@@ -164,16 +162,6 @@ impl Line {
     /// The hand on its socket.
     pub fn grip(&self) -> &Grip {
         &self.grip
-    }
-
-    /// Its own port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_over(&self) -> bool {
-        self.last.is_closed() || self.outer.as_ref().is_some_and(Handle::is_closed)
     }
 
     /// Begins a key exchange of which only the first packet ever arrives.

@@ -52,17 +52,23 @@ impl EchoTarget {
 
     /// The bundle says from now on that the scene's target of this name is this one.
     pub fn stands_in(&self, rig: &Rig, target: &str) {
-        rig.stand_in(target, self.address, &self.host_key);
+        let text = std::fs::read_to_string(rig.path("bundle/scene.toml")).unwrap();
+        let folder = rig.new_folder("bundle");
+        std::fs::write(folder.join("scene.toml"), self.in_place_of(rig, target, &text)).unwrap();
+        rig.said(&["access", "apply", folder.to_str().unwrap()]);
+    }
+
+    /// The text of a bundle, with this one in place of the scene's target of this name.
+    pub fn in_place_of(&self, rig: &Rig, target: &str, bundle: &str) -> String {
+        let target = rig.target(target);
+        bundle
+            .replace(&target.address().to_string(), &self.address.to_string())
+            .replace(target.host_key(), &self.host_key)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Its host key, as `algorithm base64`.
-    pub fn host_key(&self) -> &str {
-        &self.host_key
     }
 
     /// Connections that it holds now.
@@ -129,7 +135,7 @@ impl Handler for Host {
                 session.channel_success(id)?;
                 if let Some(write) = self.channels.remove(&id) {
                     tokio::spawn(
-                        async move { while write.data_bytes(vec![b'y'; 16 << 10]).await.is_ok() {} },
+                        async move { while write.data_bytes(b"y\n".repeat(8 << 10)).await.is_ok() {} },
                     );
                 }
                 Ok(())

@@ -2,8 +2,10 @@
 //! Clients by the hundred and a target for them live in this process, so that what is measured is the bastion.
 
 mod caller;
+mod cut;
 mod echo;
 mod figures;
+mod kernel;
 mod rope;
 mod soak;
 mod thousand;

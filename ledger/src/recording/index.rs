@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -60,9 +61,9 @@ pub fn write_index(dir: &Path, path: &Path, key: &[u8; 32], content: &[u8]) -> R
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
         .map_err(|_| IndexError::Key)?;
     let target = place(dir, &scan);
-    let partial = target.with_extension("partial");
+    // Two may be at it at once.
+    let partial = target.with_extension(format!("{}.partial", HEXLOWER.encode(&nonce)));
     let io = |source| IndexError::Io { path: target.clone(), source };
-    let _ = fs::remove_file(&partial);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(io)?;
     let written = file
         .write_all(MAGIC)

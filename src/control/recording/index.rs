@@ -22,9 +22,9 @@ pub(super) const STRIDE: u64 = 1 << 20;
 /// What a frame costs besides.
 pub(super) const FRAME_COST: u64 = 64;
 /// All kept screens together, in bytes; when there are more every other one is let go.
-const HELD: usize = 24 << 20;
+const HELD: usize = 8 << 20;
 /// What is further away from a kept screen than this, in bytes, is guessed at first.
-const FAR: u64 = 4 << 20;
+const FAR: u64 = 1 << 20;
 /// Bytes of the file between two marks, at least.
 const MARKS: u64 = 64 << 10;
 /// So many marks back a glimpse begins.
@@ -166,7 +166,7 @@ impl Inner {
     fn keep(&mut self, key: Key) {
         self.held += key.still.size();
         self.keys.push(key);
-        while self.held > HELD && self.keys.len() > 2 {
+        while self.held > HELD && self.keys.len() > 1 {
             let mut nth = 0;
             self.keys.retain(|_| {
                 nth += 1;

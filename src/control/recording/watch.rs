@@ -120,7 +120,7 @@ impl Watcher {
     fn newest(&self, bastion: &Bastion, seen: Option<&RecordingId>) -> Option<RecordingId> {
         let channels = bastion.live.channels(&self.session)?;
         let shows = |kind: &policy::ChannelKind| super::which::has_a_screen(&kind.word()).is_ok();
-        let newest = channels.into_iter().filter(|(_, kind)| shows(kind)).next_back()?.0;
+        let newest = channels.into_iter().rfind(|(_, kind)| shows(kind))?.0;
         seen.is_none_or(|seen| newest.as_str() > seen.as_str()).then_some(newest)
     }
 
@@ -136,7 +136,11 @@ impl Watcher {
             // Asked before reading: what is written before it is over is read.
             let open = bastion.live.channels(&self.session).unwrap_or_default();
             let is_open = open.iter().any(|(id, _)| *id == showing.id);
-            let (bite, moved, better) = with(showing, |deck| {
+            let (bite, moved, better) = with(showing, move |deck| {
+                if catching_up && deck.is_exact() {
+                    // Somewhere nearer to the end may be known by now.
+                    deck.seek(Duration::MAX)?;
+                }
                 let before = deck.read;
                 let bite = deck.run(Duration::MAX)?;
                 Ok((bite, deck.read != before, deck.can_be_exact()))

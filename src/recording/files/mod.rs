@@ -24,7 +24,7 @@ use sftp::Sftp;
 const ROOM: usize = 4 << 20;
 
 /// Who follows a channel's files.
-pub(super) enum Files {
+pub enum Files {
     /// The sftp subsystem.
     Sftp(Box<Sftp>),
     /// `scp` as of old, run as a command.
@@ -33,16 +33,16 @@ pub(super) enum Files {
 
 /// What came of some bytes.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub struct Facts {
     /// To be written, in order.
-    pub(super) told: Vec<Value>,
+    pub told: Vec<Value>,
     /// Which of the bytes were the content of a file.
-    pub(super) content: Vec<Range<usize>>,
+    pub content: Vec<Range<usize>>,
 }
 
 impl Files {
     /// For a channel that moves files; `None` for any other.
-    pub(super) fn of(kind: &policy::ChannelKind, asked: &Asked) -> Option<Self> {
+    pub fn of(kind: &policy::ChannelKind, asked: &Asked) -> Option<Self> {
         match (kind, &asked.start) {
             (policy::ChannelKind::Sftp, _) => Some(Self::Sftp(Box::default())),
             (_, Start::Exec(command)) if asked.terminal.is_none() => {
@@ -53,7 +53,7 @@ impl Files {
     }
 
     /// Bytes on their way to the target.
-    pub(super) fn sent(&mut self, bytes: &[u8]) -> Facts {
+    pub fn sent(&mut self, bytes: &[u8]) -> Facts {
         let mut facts = Facts::default();
         match self {
             Self::Sftp(sftp) => sftp.sent(bytes, &mut facts),
@@ -63,7 +63,7 @@ impl Files {
     }
 
     /// Bytes on their way to the operator.
-    pub(super) fn shown(&mut self, bytes: &[u8]) -> Facts {
+    pub fn shown(&mut self, bytes: &[u8]) -> Facts {
         let mut facts = Facts::default();
         match self {
             Self::Sftp(sftp) => sftp.shown(bytes, &mut facts),
@@ -73,7 +73,7 @@ impl Files {
     }
 
     /// The channel is over: what was not ended is told as cut.
-    pub(super) fn over(&mut self) -> Facts {
+    pub fn over(&mut self) -> Facts {
         let mut facts = Facts::default();
         match self {
             Self::Sftp(sftp) => sftp.over(&mut facts),

@@ -13,7 +13,7 @@ const DEEP: usize = 256;
 const COMMAND: usize = 16 << 10;
 
 /// One `scp -t` or `scp -f`.
-pub(in crate::recording) struct Scp {
+pub struct Scp {
     /// Which way files go: the other side only says yes or no.
     direction: Direction,
     /// As the command names it.
@@ -117,15 +117,15 @@ impl Scp {
 
     pub(super) fn sent(&mut self, bytes: &[u8], facts: &mut Facts) {
         match self.direction {
-            Direction::Upload => self.from_sender(bytes, facts),
-            Direction::Download => self.from_receiver(bytes, facts),
+            Direction::Upload => self.sender_says(bytes, facts),
+            Direction::Download => self.receiver_says(bytes, facts),
         }
     }
 
     pub(super) fn shown(&mut self, bytes: &[u8], facts: &mut Facts) {
         match self.direction {
-            Direction::Upload => self.from_receiver(bytes, facts),
-            Direction::Download => self.from_sender(bytes, facts),
+            Direction::Upload => self.receiver_says(bytes, facts),
+            Direction::Download => self.sender_says(bytes, facts),
         }
     }
 
@@ -138,7 +138,7 @@ impl Scp {
         }
     }
 
-    fn from_sender(&mut self, bytes: &[u8], facts: &mut Facts) {
+    fn sender_says(&mut self, bytes: &[u8], facts: &mut Facts) {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let first = rest.first().copied().unwrap_or_default();
@@ -194,7 +194,7 @@ impl Scp {
         }
     }
 
-    fn from_receiver(&mut self, bytes: &[u8], facts: &mut Facts) {
+    fn receiver_says(&mut self, bytes: &[u8], facts: &mut Facts) {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             if matches!(self.stage, Stage::Opaque) {

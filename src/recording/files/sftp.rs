@@ -32,16 +32,11 @@ const OK: u32 = 0;
 const EOF: u32 = 1;
 
 /// One sftp channel.
-pub(in crate::recording) struct Sftp {
+#[derive(Default)]
+pub struct Sftp {
     operator: Framer,
     target: Framer,
     follow: Follow,
-}
-
-impl Default for Sftp {
-    fn default() -> Self {
-        Self { operator: Framer::default(), target: Framer::default(), follow: Follow::default() }
-    }
 }
 
 /// What is known of the conversation.
@@ -80,14 +75,14 @@ impl Sftp {
     pub(super) fn sent(&mut self, bytes: &[u8], facts: &mut Facts) {
         let follow = &mut self.follow;
         if !follow.opaque {
-            self.operator.feed(bytes, |piece| follow.from_operator(piece, &mut facts.told));
+            self.operator.feed(bytes, |piece| follow.operator_says(piece, &mut facts.told));
         }
     }
 
     pub(super) fn shown(&mut self, bytes: &[u8], facts: &mut Facts) {
         let follow = &mut self.follow;
         if !follow.opaque {
-            self.target.feed(bytes, |piece| follow.from_target(piece, &mut facts.told));
+            self.target.feed(bytes, |piece| follow.target_says(piece, &mut facts.told));
         }
     }
 
@@ -97,7 +92,7 @@ impl Sftp {
 }
 
 impl Follow {
-    fn from_operator(&mut self, piece: Piece<'_>, told: &mut Vec<Value>) {
+    fn operator_says(&mut self, piece: Piece<'_>, told: &mut Vec<Value>) {
         if self.opaque {
             return;
         }
@@ -124,7 +119,7 @@ impl Follow {
         }
     }
 
-    fn from_target(&mut self, piece: Piece<'_>, told: &mut Vec<Value>) {
+    fn target_says(&mut self, piece: Piece<'_>, told: &mut Vec<Value>) {
         if self.opaque {
             return;
         }

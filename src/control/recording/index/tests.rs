@@ -122,7 +122,7 @@ fn before_there_is_an_index_a_far_screen_is_a_guess_that_says_so_and_is_put_righ
     deck.seek(end).unwrap();
     let guess = there(&mut deck, end);
     assert!(!deck.is_exact() && !deck.can_be_exact());
-    assert!(deck.read < 600, "{} of 10,000 frames", deck.read);
+    assert!(deck.read < 1_000, "{} of 10,000 frames", deck.read);
     assert!(!guess.is_empty());
     // Near the beginning nothing has to be guessed.
     deck.seek(Duration::from_secs(9)).unwrap();
@@ -183,7 +183,7 @@ fn kept_screens_are_let_go_before_they_take_too_much_room() {
     let still = screen.still().unwrap();
     assert!(still.size() > 4 << 20, "{}", still.size());
     let head = Reader::open(&recorded(tempfile::tempdir().unwrap().path(), 1).path, None).map(|r| r.head());
-    let head = head.unwrap_or(Head { frames: 0, bytes: 0, digest: ledger::Digest::of(&[]) });
+    let head = head.unwrap();
     for at in 0..100 {
         inner.keep(Key { head, at, still: still.clone() });
         assert!(inner.held <= HELD, "{}", inner.held);

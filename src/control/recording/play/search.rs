@@ -19,7 +19,8 @@ impl Player {
         out: &mut R,
     ) -> Result<&'t str, Trouble> {
         let mut letters = typed.chars();
-        while let (Some(text), Some(letter)) = (&mut self.typing, letters.next()) {
+        while let Some(text) = &mut self.typing {
+            let Some(letter) = letters.next() else { break };
             match letter {
                 '\r' | '\n' => {
                     let text = self.typing.take().unwrap_or_default();
@@ -29,11 +30,8 @@ impl Player {
                     self.find_on(out).await?;
                 }
                 '\x1b' | '\x03' => self.typing = None,
-                '\x7f' | '\x08' => {
-                    if text.pop().is_none() {
-                        self.typing = None;
-                    }
-                }
+                '\x7f' | '\x08' if text.is_empty() => self.typing = None,
+                '\x7f' | '\x08' => drop(text.pop()),
                 letter if !clean::commands(letter) && text.chars().count() < LONGEST => text.push(letter),
                 _ => {}
             }

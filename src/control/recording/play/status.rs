@@ -50,14 +50,15 @@ impl Player {
         }
         let mark = if self.paused { "paused" } else { "playing" };
         let _ = write!(status, "  {}x  {mark}", self.pace.speed);
+        if !self.told.is_empty() {
+            let _ = write!(status, "  {}", self.told);
+        }
         let whole = deck.screen().terminal().size();
         let (left, top) = painter::corner(deck.screen(), size.0, size.1, self.view);
         if whole.0 > usize::from(size.0) || whole.1 + 1 > usize::from(size.1) {
             let _ = write!(status, "  {}x{} from {},{}", whole.0, whole.1, left + 1, top + 1);
         }
-        if !self.told.is_empty() {
-            let _ = write!(status, "  {}", self.told);
-        } else if keys {
+        if keys && self.told.is_empty() {
             status.push_str("  ? help");
         }
         Ok(status)

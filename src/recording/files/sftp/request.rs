@@ -163,7 +163,9 @@ fn extended(fields: &mut Fields<'_>, version: u32) -> Option<Asked> {
         b"lsetstat@openssh.com" => change(false, fields, version)?,
         b"copy-data" => {
             let from = handle(fields)?;
-            (fields.u64()?, fields.u64()?);
+            // Where it begins, and how much of it.
+            fields.u64()?;
+            fields.u64()?;
             Asked::Copy { from, to: handle(fields)?, paths: None }
         }
         word if HARMLESS.contains(&word) => Asked::Other,
