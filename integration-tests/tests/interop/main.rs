@@ -7,6 +7,7 @@ mod dropbear;
 mod files;
 mod libraries;
 mod mosh;
+mod proven;
 mod putty;
 mod regress;
 mod servers;
