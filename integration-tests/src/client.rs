@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::clock;
-use crate::{ACCOUNT, Rig, Route, Shared, Terminal};
+use crate::{ACCOUNT, Link, Rig, Route, Shared, Terminal};
 
 /// Who connects, by which route, from which device, with which answer.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub struct Client<'a> {
     answer: Option<String>,
     options: Vec<String>,
     bastion_options: Vec<String>,
+    port: Option<u16>,
 }
 
 impl<'a> Client<'a> {
@@ -31,6 +32,7 @@ impl<'a> Client<'a> {
             answer: None,
             options: Vec::new(),
             bastion_options: Vec::new(),
+            port: None,
         }
     }
 
@@ -44,6 +46,12 @@ impl<'a> Client<'a> {
     pub fn over(mut self, shared: &Shared) -> Self {
         self.bastion_options.push(format!("ControlPath {}", shared.socket().display()));
         self.by(Route::Jump)
+    }
+
+    /// Reaches the bastion over this link.
+    pub fn through(mut self, link: &Link) -> Self {
+        self.port = Some(link.address().port());
+        self
     }
 
     /// Offers no device key.
@@ -208,7 +216,8 @@ impl<'a> Client<'a> {
     fn configuration(&self) -> PathBuf {
         let path = self.rig.path(format!("ssh-config-{}", self.rig.next()));
         // Without a server the test says in an option where to connect.
-        let port = self.rig.server.as_ref().map_or(1, |server| server.address().port());
+        let listening = || self.rig.server.as_ref().map_or(1, |server| server.address().port());
+        let port = self.port.unwrap_or_else(listening);
         let folder = self.rig.path("");
         let folder = folder.display();
         let device = self

@@ -9,6 +9,7 @@ mod clock;
 mod codes;
 mod keyring;
 mod laptop;
+mod link;
 mod machine;
 mod peer;
 mod records;
@@ -23,6 +24,7 @@ mod terminal;
 mod tools;
 mod wait;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,6 +36,7 @@ pub use client::Client;
 pub use codes::Phone;
 pub use keyring::Keyring;
 pub use laptop::Laptop;
+pub use link::Link;
 pub use machine::{get, number};
 pub use peer::{Peer, free_port};
 pub use route::Route;
@@ -157,6 +160,20 @@ impl Rig {
     pub fn apply_without_forwards(&self) -> Output {
         let folder = self.new_folder("bundle");
         self.plan.without_forwards().write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// The bundle of the beginning, with another address and host key (`algorithm base64`) for a target.
+    pub fn bundle_with(&self, target: &str, address: SocketAddr, host_key: &str) -> String {
+        let target = self.target(target);
+        let text = std::fs::read_to_string(self.path("bundle/scene.toml")).unwrap();
+        text.replace(&target.address().to_string(), &address.to_string()).replace(target.host_key(), host_key)
+    }
+
+    /// Applies a bundle of one file.
+    pub fn apply(&self, bundle: &str) -> Output {
+        let folder = self.new_folder("bundle");
+        std::fs::write(folder.join("scene.toml"), bundle).unwrap();
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 

@@ -23,7 +23,7 @@ const WORTHWHILE: usize = 4096;
 /// The window of a stalled channel. One would be irreversible, zero is ignored by russh.
 const TRICKLE: u32 = 2;
 /// The window aimed at a sibling of a stalled channel.
-const AIMED: u32 = 512 << 10;
+const AIMED: u32 = 2 << 20;
 /// What a stalled channel may be given by mistakes of aim, beyond its budget.
 const MISTAKES: i64 = 8 << 20;
 /// Unanswered requests of a sibling for window after which aiming is tried though the moment is not sure.

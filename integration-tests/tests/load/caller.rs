@@ -2,7 +2,7 @@
 //! It never retries: what fails once has failed.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use bartizan_integration_tests::{ACCOUNT, Rig, Route};
 use russh::client::{self, AuthResult, Config, Handle, KeyboardInteractiveAuthResponse, Msg};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
 use russh::{Channel, ChannelMsg, Disconnect, Limits};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::rope::{Grip, Rope};
@@ -57,6 +57,8 @@ impl client::Handler for Trusting {
 #[derive(Clone)]
 pub struct Caller {
     bastion: SocketAddr,
+    /// Where it calls from, if not from the usual address.
+    from: Option<IpAddr>,
     operator: String,
     target: String,
     keys: [Arc<PrivateKey>; 2],
@@ -78,7 +80,22 @@ impl Caller {
         };
         let config = Arc::new(Config { limits, nodelay: true, ..Config::default() });
         let (operator, target) = (operator.to_owned(), target.to_owned());
-        Self { bastion: rig.server().address(), operator, target, keys, config }
+        Self { bastion: rig.server().address(), from: None, operator, target, keys, config }
+    }
+
+    /// The same operator, calling from this address of the machine.
+    pub fn from(&self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self.clone() }
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let stream = socket.connect(self.bastion).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// Logs in.
@@ -86,8 +103,7 @@ impl Caller {
     /// # Errors
     /// The step that failed.
     pub async fn log_in(&self, route: Route) -> Result<Line, Failed> {
-        let socket = within("connect", TcpStream::connect(self.bastion)).await?;
-        let _ = socket.set_nodelay(true);
+        let socket = within("connect", self.connect()).await?;
         let (rope, grip) = Rope::new(socket);
         let connecting = client::connect_stream(self.config.clone(), rope, Trusting);
         let mut handle = within("key exchange", connecting).await?;

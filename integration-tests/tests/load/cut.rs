@@ -128,12 +128,9 @@ impl Scene {
 
     /// The bundle again, and nobody may do anything.
     fn without_grants(&self) -> Output {
-        let before = std::fs::read_to_string(self.rig.path("bundle/scene.toml")).unwrap();
-        let (kept, _) = before.split_once("\n[[grant]]").unwrap();
-        let folder = self.rig.new_folder("bundle");
-        let kept = self.target.in_place_of(&self.rig, "db1", kept);
-        std::fs::write(folder.join("scene.toml"), kept).unwrap();
-        self.rig.bartizan(&["access", "apply", folder.to_str().unwrap()])
+        let bundle = self.target.bundle(&self.rig, "db1");
+        let (kept, _) = bundle.split_once("\n[[grant]]").unwrap();
+        self.rig.apply(kept)
     }
 
     /// Nothing is left, and everything is proven.
@@ -185,7 +182,7 @@ fn at_once(by: By, count: usize) {
     let watch = Watch::over(&legs);
     let (began, returned) = scene.say(by);
     until("both legs of every session to be gone", DEADLINE, || (watch.gone() == legs.len()).then_some(()));
-    told(&format!("{by:?}"), count, legs.len(), &watch.times(returned), returned - began);
+    told(&format!("{by:?}"), count, &watch.times(returned), returned - began);
     scene.settle();
 }
 
@@ -207,7 +204,7 @@ fn one_by_one(count: usize) {
         longest = longest.max(returned - began);
         until("the target to have lost it", DEADLINE, || (scene.target.held() < before).then_some(()));
     }
-    told("Kill", count, all.len(), &all, longest);
+    told("Kill", count, &all, longest);
     // The others were not touched.
     let left = count - all.len();
     until("those who were killed to be off the list", DEADLINE, || {
@@ -220,11 +217,11 @@ fn one_by_one(count: usize) {
 }
 
 /// Prints the figures, and holds them against the promise.
-fn told(by: &str, sessions: usize, legs: usize, times: &[Duration], command: Duration) {
+fn told(by: &str, sessions: usize, times: &[Duration], command: Duration) {
     let mut all = Times::default();
     all.extend(times.iter().copied());
     println!(
-        "{by} ends {sessions} sessions, {legs} legs; the command took {command:?}; from its return {all}"
+        "{by}: {sessions} sessions; the command took {command:.0?} at most; from its return to the end of a leg: {all}"
     );
     assert!(all.longest() < LIMIT, "{all}");
 }

@@ -52,18 +52,13 @@ impl EchoTarget {
 
     /// The bundle says from now on that the scene's target of this name is this one.
     pub fn stands_in(&self, rig: &Rig, target: &str) {
-        let text = std::fs::read_to_string(rig.path("bundle/scene.toml")).unwrap();
-        let folder = rig.new_folder("bundle");
-        std::fs::write(folder.join("scene.toml"), self.in_place_of(rig, target, &text)).unwrap();
-        rig.said(&["access", "apply", folder.to_str().unwrap()]);
+        let said = rig.apply(&self.bundle(rig, target));
+        assert!(said.status.success(), "{said:?}");
     }
 
-    /// The text of a bundle, with this one in place of the scene's target of this name.
-    pub fn in_place_of(&self, rig: &Rig, target: &str, bundle: &str) -> String {
-        let target = rig.target(target);
-        bundle
-            .replace(&target.address().to_string(), &self.address.to_string())
-            .replace(target.host_key(), &self.host_key)
+    /// The scene's bundle, with this one in place of its target of this name.
+    pub fn bundle(&self, rig: &Rig, target: &str) -> String {
+        rig.bundle_with(target, self.address, &self.host_key)
     }
 
     /// Where it listens.

@@ -1,7 +1,9 @@
 //! Load: many sessions at once, for long, that come and go, that are cut, that vanish; what they cost and what they leave.
 //! Clients by the hundred and a target for them live in this process, so that what is measured is the bastion.
 
+mod abandoned;
 mod caller;
+mod crowd;
 mod cut;
 mod echo;
 mod figures;
