@@ -154,7 +154,7 @@ fn event(bastion: &Bastion, kind: &str, permitted: &Permitted, place: &Place) ->
 fn write_header(bastion: &Bastion, mut header: Header) -> Result<Writer, RecordError> {
     let (key, envelope) = bastion.keys.recording_key(&header.recording)?;
     header.envelope = envelope;
-    Ok(Writer::create(&bastion.recordings.dir(), &header, &key)?)
+    Ok(Writer::create(bastion.recordings.dir(), &header, &key)?)
 }
 
 fn header(

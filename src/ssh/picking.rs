@@ -23,15 +23,7 @@ const ANSWERS: Duration = Duration::from_secs(120);
 /// What is told when the login no longer holds, or cannot be judged.
 const NOT_NOW: &str = "this login does not lead there now; connect again";
 
-/// What came of it.
-pub(super) enum Picked {
-    /// There is nothing to pick from: the list says so.
-    Nothing(Asking, Turn),
-    /// It was left, or what was picked has ended.
-    Over,
-}
-
-/// From the list to the end of what was picked.
+/// From the list to the end of what was picked. Gives the channel back where there is nothing to pick from.
 pub(super) async fn pick(
     bastion: &Arc<Bastion>,
     outer: &Arc<Connection>,
@@ -39,11 +31,11 @@ pub(super) async fn pick(
     mut asking: Asking,
     client: Client,
     turn: Turn,
-) -> Picked {
+) -> Option<(Asking, Turn)> {
     asking.listens(&Word::Targets { json: false });
     let reached = access::reach(bastion, &outer.authenticated()).await;
     let Some(reached) = reached.ok().filter(|reached| !reached.all.is_empty()) else {
-        return Picked::Nothing(asking, turn);
+        return Some((asking, turn));
     };
     let shape = asking.shape();
     let title = title(bastion, outer, reached.whole);
@@ -53,11 +45,11 @@ pub(super) async fn pick(
         // Whoever leaves a list has done nothing wrong.
         Ok(None) => {
             asking.end(0).await;
-            return Picked::Over;
+            return None;
         }
         Err(_) => {
             asking.leave(bastion).await;
-            return Picked::Over;
+            return None;
         }
     };
     match entered(bastion, outer, route, &mut asking, &mut ahead).await {
@@ -71,7 +63,7 @@ pub(super) async fn pick(
         Err(Trouble::Said(line)) => asking.dismiss(&line).await,
         Err(Trouble::Gone) => asking.leave(bastion).await,
     }
-    Picked::Over
+    None
 }
 
 fn title(bastion: &Bastion, outer: &Connection, whole: bool) -> String {

@@ -10,7 +10,7 @@ use policy::{OperatorName, TenantName};
 use super::asking::Asking;
 use super::calling::Client;
 use super::outlet::Operator;
-use super::picking::{self, Picked};
+use super::picking;
 use crate::bastion::Bastion;
 use crate::channel::{Asked, Ingress as _, Start};
 use crate::control::reply::{Reply as _, Trouble};
@@ -101,8 +101,8 @@ pub(super) fn begin(
         };
         if let (Speaker::Operator(connection), Start::Shell, Some(_)) = (&speaker, &start, size) {
             match picking::pick(&bastion, connection, asked, asking, client, turn).await {
-                Picked::Over => return,
-                Picked::Nothing(asking_on, turn_on) => (asking, turn) = (asking_on, turn_on),
+                Some(back) => (asking, turn) = back,
+                None => return,
             }
         }
         converse(&bastion, &speaker, start, asking).await;
