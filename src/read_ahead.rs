@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SMALL: usize = 2 << 10;
 /// What is read at once while much comes: half the system calls of unbuffered reads.
 const LARGE: usize = 64 << 10;
+/// Times in a row that nothing more has come, and little before it, after which the large buffer is given up. An idle connection
+/// is looked at that often in a minute; one that carries much is looked at many times between two packets.
+const QUIET: u32 = 32;
 
 /// A stream that is read ahead.
 #[derive(Debug)]
@@ -23,12 +26,14 @@ pub struct ReadAhead<S> {
     to: usize,
     /// What has come since the stream had nothing more.
     came: usize,
+    /// How often in a row that was little.
+    quiet: u32,
 }
 
 impl<S> ReadAhead<S> {
     /// Reads this one ahead.
     pub fn new(stream: S) -> Self {
-        Self { stream, buffer: vec![0; SMALL].into(), from: 0, to: 0, came: 0 }
+        Self { stream, buffer: vec![0; SMALL].into(), from: 0, to: 0, came: 0, quiet: 0 }
     }
 
     /// Takes from the buffer what fits.
@@ -46,15 +51,15 @@ impl<S> ReadAhead<S> {
         }
     }
 
-    /// The stream has said this, and so many bytes have come. A large buffer is kept only by who has used it since there was
-    /// nothing the last time.
+    /// The stream has said this, and so many bytes have come.
     fn heard(&mut self, said: Poll<io::Result<()>>, bytes: usize) -> Poll<io::Result<()>> {
         self.came = self.came.saturating_add(bytes);
         if said.is_pending() {
-            if self.came <= SMALL && self.buffer.len() > SMALL {
+            self.quiet = if self.came > SMALL { 0 } else { self.quiet.saturating_add(1) };
+            self.came = 0;
+            if self.quiet >= QUIET && self.buffer.len() > SMALL {
                 self.buffer = vec![0; SMALL].into();
             }
-            self.came = 0;
         }
         said
     }
@@ -110,6 +115,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::task;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
@@ -146,15 +153,19 @@ mod tests {
             ahead.read_exact(&mut piece).await.unwrap();
         }
         assert_eq!(ahead.buffer.len(), LARGE);
-        // It is kept over the first pause, and given back at the next one if little came in between.
-        for (round, kept) in [(1, LARGE), (2, SMALL)] {
-            let nothing =
-                tokio::time::timeout(std::time::Duration::from_millis(1), ahead.read(&mut piece)).await;
-            assert!(nothing.is_err());
-            assert_eq!(ahead.buffer.len(), kept, "pause {round}");
-            near.write_all(b"typing").await.unwrap();
-            assert_eq!(ahead.read(&mut piece).await.unwrap(), 6);
+        let mut waited = task::Context::from_waker(task::Waker::noop());
+        let mut nothing = |ahead: &mut ReadAhead<_>| {
+            let mut into = ReadBuf::new(&mut piece);
+            assert!(Pin::new(ahead).poll_read(&mut waited, &mut into).is_pending());
+        };
+        for _ in 0..QUIET {
+            nothing(&mut ahead);
+            assert_eq!(ahead.buffer.len(), LARGE);
         }
+        nothing(&mut ahead);
+        assert_eq!(ahead.buffer.len(), SMALL);
+        near.write_all(b"typing").await.unwrap();
+        assert_eq!(ahead.read(&mut piece).await.unwrap(), 6);
         drop(near);
         assert_eq!(ahead.read(&mut piece).await.unwrap(), 0);
     }

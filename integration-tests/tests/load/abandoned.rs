@@ -78,9 +78,5 @@ fn named_sessions_leave_nothing() {
 #[test]
 #[ignore = "long: six hundred sessions, and the patience for machines that vanish"]
 fn jumped_sessions_leave_nothing() {
-    abandoned(
-        "abandoned::jumped_sessions_leave_nothing",
-        Route::Jump,
-        std::env::var("BZC").map_or(600, |c| c.parse().unwrap()),
-    );
+    abandoned("abandoned::jumped_sessions_leave_nothing", Route::Jump, 600);
 }
