@@ -2,10 +2,10 @@
 //! Never lets a byte be shown that it has not taken, and never calls a recording sealed that the log does not.
 
 pub mod files;
+mod reached;
 mod running;
 mod tape;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use crate::meters;
 use crate::store::{NewRecording, RecordingEnd, RecordingState, StoreError};
 
 use files::Files;
+pub use reached::{Reached, Through};
 use running::Unsealed;
 pub use running::{Behind, Recordings};
 pub use tape::{Keep, Tape, Unrecorded};
@@ -67,8 +68,8 @@ pub struct Recorded {
     id: RecordingId,
     tape: Arc<Tape>,
     entry: Opened,
-    /// Where the target was reached.
-    address: Option<SocketAddr>,
+    /// How the target was reached.
+    reached: Option<Reached>,
     unsealed: Unsealed,
 }
 
@@ -115,7 +116,7 @@ pub async fn start(
     let Made { tape, at, unsealed } = made;
     let id = tape.id().clone();
     let entry = begin(bastion, &permitted, &place, &id, &tape, at.as_millisecond()).await?;
-    Ok(Recorded { permitted, place, id, tape, entry, address: None, unsealed })
+    Ok(Recorded { permitted, place, id, tape, entry, reached: None, unsealed })
 }
 
 /// The first frame, the entries in the log, the row.
@@ -245,9 +246,9 @@ impl Recorded {
         &self.tape
     }
 
-    /// The target was reached at `address`: the entry's end names it.
-    pub fn reached(self, address: SocketAddr) -> Self {
-        Self { address: Some(address), ..self }
+    /// The target was reached: the entry's end says how.
+    pub fn reached(self, reached: Reached) -> Self {
+        Self { reached: Some(reached), ..self }
     }
 
     /// Seals: the last frame and an fsync, then the entry that makes it sealed, then the row that is found by.
@@ -260,14 +261,14 @@ impl Recorded {
         outcome: Outcome,
         mut detail: Map<String, Value>,
     ) -> Result<(), RecordError> {
-        let Self { permitted, place, id, tape, entry, address, unsealed } = self;
+        let Self { permitted, place, id, tape, entry, reached, unsealed } = self;
         let word = match &outcome {
             Outcome::Ok => "ok",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
         };
         meters::channel(permitted.kind(), word);
-        detail.insert("address".into(), address.map(|address| address.to_string()).into());
+        reached::describe(reached.as_ref(), &mut detail);
         detail.extend(tape.totals());
         let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
         let head = sealing

@@ -1,6 +1,7 @@
 //! The story of a channel, in order: wanted, permitted, recorded, connected, closed, sealed.
 //! Never holds a phase that was not reached by the one before it.
 
+mod answers;
 mod listening;
 mod streams;
 
@@ -22,8 +23,9 @@ use crate::meters;
 use crate::recording::{self, Recorded};
 use crate::refusal::Refusal;
 use crate::relay::{self, Ended, Limits, Notice};
-use crate::target::{self, ConnectError, Leg, Stop, Unconnected};
+use crate::target::{self, Asks, ConnectError, Leg, Stop, Unconnected};
 
+use answers::Answers;
 pub use listening::{Listening, listen};
 use streams::Returns;
 
@@ -68,7 +70,9 @@ async fn story(
 ) -> Result<(), Refusal> {
     let (recorded, _open) = Box::pin(begun(bastion, connection, asked)).await?;
     let warnings = recorded.permitted().warnings().to_vec();
-    let mut connected = match Box::pin(target::connect(bastion, recorded, &stop(connection))).await {
+    let mut answers = Answers::of(ingress, &recorded);
+    let asks = answers.as_mut().map(|answers| answers as &mut dyn Asks);
+    let mut connected = match Box::pin(target::connect(bastion, recorded, &stop(connection), asks)).await {
         Ok(connected) => Box::new(connected),
         Err(unconnected) => return Box::pin(unreached(bastion, connection, unconnected)).await,
     };

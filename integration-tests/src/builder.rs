@@ -43,11 +43,14 @@ struct Person {
     phone: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Wanted {
     name: String,
     granted: bool,
     terms: Vec<String>,
+    /// More lines in the bundle.
+    lines: Vec<String>,
+    password: bool,
 }
 
 impl Default for Plan {
@@ -86,20 +89,36 @@ impl Builder {
 
     /// A target that every operator may reach.
     pub fn target(mut self, name: &str) -> Self {
-        self.plan.targets.push(Wanted { name: name.to_owned(), granted: true, terms: Vec::new() });
+        self.plan.targets.push(Wanted { name: name.to_owned(), granted: true, ..Wanted::default() });
         self
     }
 
     /// A target that exists and that nobody may reach.
     pub fn forbidden_target(mut self, name: &str) -> Self {
-        self.plan.targets.push(Wanted { name: name.to_owned(), granted: false, terms: Vec::new() });
+        self.plan.targets.push(Wanted { name: name.to_owned(), ..Wanted::default() });
         self
     }
 
-    /// One more line of sshd_config for the last target.
+    /// One more line of sshd_config for the last target; it wins over the usual one.
     pub fn sshd(mut self, term: &str) -> Self {
-        self.plan.targets.last_mut().expect("a target comes first").terms.push(term.to_owned());
+        self.last_target().terms.push(term.to_owned());
         self
+    }
+
+    /// One more line of the bundle about the last target.
+    pub fn line(mut self, line: &str) -> Self {
+        self.last_target().lines.push(line.to_owned());
+        self
+    }
+
+    /// The last target lets root in by [`crate::PASSWORD`] alone.
+    pub fn password(mut self) -> Self {
+        self.last_target().password = true;
+        self.sshd("PasswordAuthentication yes").sshd("PermitRootLogin yes").sshd("PubkeyAuthentication no")
+    }
+
+    fn last_target(&mut self) -> &mut Wanted {
+        self.plan.targets.last_mut().expect("a target comes first")
     }
 
     /// One more thing that every operator may do on a granted target: `agent`, `x11`, `reverse-forward`, `subsystem:NAME`.
@@ -165,7 +184,9 @@ impl Builder {
             .plan
             .targets
             .iter()
-            .map(|wanted| Target::start(folder.path(), &wanted.name, &user_ca, &wanted.terms))
+            .map(|Wanted { name, terms, password, .. }| {
+                Target::start(folder.path(), name, &user_ca, terms, *password)
+            })
             .collect();
         let bundle = folder.path().join("bundle");
         std::fs::create_dir(&bundle).unwrap();
@@ -218,12 +239,13 @@ impl Plan {
         for Person { name, roles, .. } in &self.operators {
             let _ = write!(text, "\n[[operator]]\nname = \"{name}\"\nroles = {roles:?}\n");
         }
-        for target in targets {
+        for (target, wanted) in targets.iter().zip(&self.targets) {
+            let lines: String = wanted.lines.iter().map(|line| format!("{line}\n")).collect();
             let (name, address, key) = (target.name(), target.address(), target.host_key());
             let _ = write!(
                 text,
                 "\n[[target]]\nname = \"{name}\"\naddress = \"{address}\"\nhost_keys = [\"{key}\"]\naccounts = [\"{ACCOUNT}\"]\n\
-                 default_account = \"{ACCOUNT}\"\n"
+                 default_account = \"{ACCOUNT}\"\n{lines}"
             );
         }
         let granted: Vec<String> =

@@ -11,6 +11,7 @@ mod keyring;
 mod laptop;
 mod link;
 mod machine;
+mod password;
 mod peer;
 mod records;
 mod route;
@@ -38,6 +39,7 @@ pub use keyring::Keyring;
 pub use laptop::Laptop;
 pub use link::Link;
 pub use machine::{get, number};
+pub use password::{PASSWORD, where_root_has_a_password};
 pub use peer::{Peer, free_port};
 pub use route::Route;
 pub use server::{Server, binary};
@@ -181,6 +183,15 @@ impl Rig {
     pub fn apply_again(&self) -> Output {
         let folder = self.new_folder("bundle");
         self.plan.write(&folder, &self.targets);
+        self.bartizan(&["access", "apply", folder.to_str().unwrap()])
+    }
+
+    /// Applies the bundle of the beginning with its text changed.
+    pub fn apply_changed(&self, change: impl Fn(String) -> String) -> Output {
+        let folder = self.new_folder("bundle");
+        self.plan.write(&folder, &self.targets);
+        let file = folder.join("scene.toml");
+        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
         self.bartizan(&["access", "apply", folder.to_str().unwrap()])
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::password::where_root_has_a_password;
 use crate::sockets::connections_at;
 
 /// One target server.
@@ -24,8 +25,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// Starts a target that trusts this user CA. `terms` are more lines for its sshd_config.
-    pub(crate) fn start(folder: &Path, name: &str, user_ca: &str, terms: &[String]) -> Self {
+    /// Starts a target that trusts this user CA. `terms` are lines for its sshd_config that come before the usual ones;
+    /// with `password` root has one.
+    pub(crate) fn start(folder: &Path, name: &str, user_ca: &str, terms: &[String], password: bool) -> Self {
         let folder = folder.join(format!("target-{name}"));
         std::fs::create_dir(&folder).unwrap();
         let key = folder.join("host");
@@ -38,7 +40,18 @@ impl Target {
         let log = folder.join("log");
         let acceptor = std::thread::spawn({
             let (stop, logins, log) = (stop.clone(), logins.clone(), log.clone());
-            move || accept(&listener, &config, &log, &stop, &logins)
+            let sshd = move || {
+                let mut sshd = match password {
+                    true => where_root_has_a_password(&folder),
+                    false => Command::new("/usr/sbin/sshd"),
+                };
+                if password {
+                    sshd.arg("/usr/sbin/sshd");
+                }
+                sshd.args(["-i", "-f"]).arg(&config).arg("-E").arg(&log);
+                sshd
+            };
+            move || accept(&listener, &sshd, &stop, &logins)
         });
         let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
         let host_key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -101,10 +114,10 @@ fn configuration(folder: &Path, terms: &[String]) -> PathBuf {
     let path = folder.join("sshd_config");
     let folder = folder.display();
     let text = format!(
-        "HostKey {folder}/host\nTrustedUserCAKeys {folder}/user_ca.pub\nAuthorizedKeysFile none\nUsePAM no\nStrictModes no\n\
+        "{}\nHostKey {folder}/host\nTrustedUserCAKeys {folder}/user_ca.pub\nAuthorizedKeysFile none\nUsePAM no\nStrictModes no\n\
          PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\nPidFile none\n\
          PrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_* COLORTERM GIT_PROTOCOL\nLogLevel VERBOSE\n\
-         Subsystem sftp /usr/lib/openssh/sftp-server\n{}\n",
+         Subsystem sftp /usr/lib/openssh/sftp-server\n",
         terms.join("\n")
     );
     std::fs::write(&path, text).unwrap();
@@ -112,7 +125,7 @@ fn configuration(folder: &Path, terms: &[String]) -> PathBuf {
 }
 
 /// Gives every connection to an sshd of its own, as inetd would.
-fn accept(listener: &TcpListener, config: &Path, log: &Path, stop: &AtomicBool, count: &AtomicUsize) {
+fn accept(listener: &TcpListener, sshd: &dyn Fn() -> Command, stop: &AtomicBool, count: &AtomicUsize) {
     let mut running: Vec<Child> = Vec::new();
     while let Ok((socket, _)) = listener.accept() {
         if stop.load(Ordering::Relaxed) {
@@ -123,12 +136,7 @@ fn accept(listener: &TcpListener, config: &Path, log: &Path, stop: &AtomicBool, 
         let socket = OwnedFd::from(socket);
         running.retain_mut(|child| child.try_wait().unwrap().is_none());
         running.push(
-            Command::new("/usr/sbin/sshd")
-                .arg("-i")
-                .arg("-f")
-                .arg(config)
-                .arg("-E")
-                .arg(log)
+            sshd()
                 .stdin(Stdio::from(socket.try_clone().unwrap()))
                 .stdout(Stdio::from(socket))
                 .stderr(Stdio::null())
@@ -158,7 +166,7 @@ mod tests {
         keygen(&at("ca"), "ca");
         keygen(&at("user"), "user");
         let user_ca = std::fs::read_to_string(at("ca.pub")).unwrap();
-        let target = Target::start(folder.path(), "db1", &user_ca, &[]);
+        let target = Target::start(folder.path(), "db1", &user_ca, &[], false);
         let ssh = || {
             let (port, known) = (target.address().port(), at("known"));
             std::fs::write(&known, format!("[127.0.0.1]:{port} {}\n", target.host_key())).unwrap();

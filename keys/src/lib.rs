@@ -11,7 +11,7 @@
 //! | `shred/<recording>` | one half of each recording's key, kept apart so that destroying it erases every copy |
 //!
 //! [`Keys`] opens the folder; [`certificate`] says what may be certified; [`totp`] is the one-time code,
-//! [`written`] what stands in for it.
+//! [`written`] what stands in for it; [`VaultKey`] and [`VaultPassword`] log in where no certificate does.
 
 mod authority;
 pub mod certificate;
@@ -22,6 +22,7 @@ mod recording;
 mod root;
 mod root_line;
 pub mod totp;
+mod vault;
 pub mod written;
 
 pub use authority::SessionLogin;
@@ -31,3 +32,4 @@ pub use keys::{CreateError, Keys, OpenError};
 pub use random::RandomError;
 pub use recording::{RecordingKey, RecordingKeyError};
 pub use root::SealError;
+pub use vault::{VaultError, VaultKey, VaultKind, VaultPassword};

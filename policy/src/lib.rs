@@ -41,7 +41,7 @@ pub use in_common::in_common;
 pub use login_name::{LoginName, LoginNameError};
 pub use names::{
     AccountName, DeviceName, GrantName, Level, NameError, OperatorName, RoleName, SubsystemName, TargetName,
-    TenantName,
+    TenantName, VaultName,
 };
 pub use network::{Address, Network, NetworkError};
 pub use pattern::{Glob, Labels, PatternError, TargetPattern};

@@ -213,6 +213,10 @@ name! {
     TenantName, "a tenant name", LOWER, lower_first, lower_rest
 }
 name! {
+    /// A secret in the vault: `[a-z0-9][a-z0-9._-]{0,63}`.
+    VaultName, "a vault name", LOWER, lower_first, lower_rest
+}
+name! {
     /// A role: `[a-z0-9][a-z0-9._-]{0,63}`.
     RoleName, "a role name", LOWER, lower_first, lower_rest
 }
@@ -235,7 +239,7 @@ name! {
     SubsystemName, "a subsystem name", "A-Z, a-z, 0-9, '.', '_', '-', '@'", mixed_first, subsystem_rest
 }
 
-plain!(OperatorName, TargetName, DeviceName, TenantName, RoleName, GrantName, Level, AccountName);
+plain!(OperatorName, TargetName, DeviceName, TenantName, VaultName, RoleName, GrantName, Level, AccountName);
 
 impl Level {
     /// The level that the inventory alone decides: an enrolled device, active, not locked, nobody's own.

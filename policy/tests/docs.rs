@@ -31,7 +31,7 @@ fn asker() -> scene::Asker {
 #[test]
 fn the_documented_bundle_is_read_and_decides_as_the_page_says() {
     let bundle = documented();
-    assert_eq!((bundle.operators().len(), bundle.targets().len(), bundle.grants().len()), (2, 2, 4));
+    assert_eq!((bundle.operators().len(), bundle.targets().len(), bundle.grants().len()), (2, 3, 4));
     assert_eq!(bundle.rule_ids(), ["freeze-over-new-year", "root-wants-a-ticket"]);
     assert_eq!(asker().ask(&bundle).unwrap().grant().as_str(), "sre-web");
     let frozen = asker().with(|a| a.now = at("2026-12-31T12:00:00Z")).ask(&bundle).unwrap_err();

@@ -272,6 +272,11 @@ mod tests {
             "audit tail -n 5",
             "audit show 3",
             "audit verify",
+            "vault add db --password-file -",
+            "vault add db --tenant acme --key-file f --replace",
+            "vault add db --ask-password",
+            "vault list --json",
+            "vault remove db --tenant acme",
             "completions bash",
             "man",
         ] {
@@ -298,6 +303,9 @@ mod tests {
             "session list --limit 0",
             "operator invite ana --valid 9999h",
             "mfa enroll fax",
+            "vault add db",
+            "vault add db secret",
+            "vault add db --key-file f --password-file f",
             "audit list --since yesterday",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

@@ -213,7 +213,7 @@ mod tests {
         Caller::Operator { name, roles, among_others: false, login: None }
     }
 
-    const WORDS: [&str; 50] = [
+    const WORDS: [&str; 53] = [
         "operator list",
         "operator show bob",
         "operator add bob",
@@ -264,6 +264,9 @@ mod tests {
         "ssh-config --operator bob",
         "operator invite bob",
         "operator invite bob --valid 1h",
+        "vault add db --password-file -",
+        "vault list",
+        "vault remove db",
     ];
 
     /// The whole table, as a text to be read: who may say what.

@@ -22,6 +22,7 @@ mod ssh_config;
 mod target;
 mod targets;
 mod unread;
+mod vault;
 mod whoami;
 pub mod wire;
 
@@ -70,6 +71,9 @@ pub enum Word {
     /// The access bundle: who may do what.
     #[command(subcommand)]
     Access(access::AccessWord),
+    /// Keys and passwords of targets that trust no certificate.
+    #[command(subcommand)]
+    Vault(vault::VaultWord),
     /// The certificate authorities that targets and laptops trust.
     #[command(subcommand)]
     Ca(ca::CaWord),
@@ -120,6 +124,7 @@ impl Word {
             Self::Recording(word) => word.event(),
             Self::Audit(word) => word.event(),
             Self::Access(word) => word.event(),
+            Self::Vault(word) => word.event(),
             Self::Mfa(word) => word.event(),
             Self::Ca(_) | Self::Check { .. } | Self::Health => None,
             Self::Whoami { .. } | Self::Targets { .. } | Self::SshConfig(_) => None,
@@ -130,7 +135,7 @@ impl Word {
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Operator(word) => word.need(),
-            Self::Device(_) | Self::Target(_) => Need::OneOf(&[Role::Administrator]),
+            Self::Device(_) | Self::Target(_) | Self::Vault(_) => Need::OneOf(&[Role::Administrator]),
             Self::Session(word) => word.need(),
             Self::Recording(_) | Self::Audit(_) => Need::OneOf(&[Role::Auditor]),
             Self::Access(word) => word.need(),
@@ -161,6 +166,7 @@ impl Word {
                     | "admin.device.lock"
                     | "admin.device.lost"
                     | "admin.device.retire"
+                    | "admin.vault.remove"
             )
         })
     }
@@ -170,6 +176,7 @@ impl Word {
         match self {
             Self::Operator(word) => word.attach(stdin),
             Self::Device(word) => word.attach(stdin),
+            Self::Vault(word) => word.attach(stdin),
             Self::Access(word) => word.attach(),
             _ => Ok(()),
         }
@@ -180,6 +187,7 @@ impl Word {
         match self {
             Self::Operator(word) => word.reads(),
             Self::Device(word) => word.reads(),
+            Self::Vault(word) => word.reads(),
             _ => false,
         }
     }
@@ -223,6 +231,7 @@ impl Word {
             Self::Recording(word) => word.listens(),
             Self::Session(word) => word.listens(),
             Self::Mfa(word) => word.listens(),
+            Self::Vault(word) => word.listens(),
             _ => false,
         }
     }
@@ -250,6 +259,7 @@ impl Word {
             Self::Recording(word) => word.facts(),
             Self::Audit(word) => word.facts(),
             Self::Access(word) => word.facts(),
+            Self::Vault(word) => word.facts(),
             Self::Mfa(word) => word.facts(),
             Self::SshConfig(word) => word.facts(),
             Self::Whoami { .. } | Self::Targets { .. } => json!({}),
@@ -336,6 +346,7 @@ async fn run<R: Reply>(
         Word::Recording(word) => recording::run(bastion, word, out).await,
         Word::Audit(word) => audit::run(bastion, word, out).await,
         Word::Access(word) => access::run(bastion, caller, word, out).await,
+        Word::Vault(word) => vault::run(bastion, caller, word, out).await,
         Word::Ca(word) => ca::run(bastion, word, out).await,
         Word::Mfa(word) => mfa::run(bastion, caller, word, out).await,
         Word::SshConfig(word) => ssh_config::run(bastion, caller, &word, out).await.map(|()| Done::Well),

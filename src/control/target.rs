@@ -77,6 +77,7 @@ async fn list<R: Reply>(bastion: &Bastion, json: bool, out: &mut R) -> Result<()
             "name": target.name(), "address": target.address().to_string(), "accounts": accounts,
             "default_account": target.default_account(), "labels": target.labels(), "tenant": target.tenant(),
             "owner": target.owner(), "host_keys": target.host_keys(), "host_ca": target.host_ca(),
+            "login": target.login().to_string(), "via": target.via(),
         });
         let cells = || {
             vec![
@@ -130,7 +131,7 @@ async fn check<R: Reply>(
             None => continue,
         };
         let (ok, says) = match found {
-            Ok(address) => (true, format!("{address}: host key and login are right")),
+            Ok(reached) => (true, format!("{reached}: host key and login are right")),
             Err(error) => (false, Trouble::from(error).to_string()),
         };
         all &= ok;

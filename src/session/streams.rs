@@ -121,7 +121,7 @@ async fn returned(
 ) {
     let asked = Asked::from(arrival.start().clone());
     let Ok((recorded, _open)) = begun(bastion, connection, asked).await else { return };
-    let recorded = recorded.reached(arrival.address());
+    let recorded = recorded.reached(arrival.reached());
     let calling = timeout(ANSWER, caller.call(arrival.start()));
     let called = tokio::select! {
         biased;

@@ -16,6 +16,7 @@ mod recordings;
 mod recovery;
 mod sessions;
 mod throttle;
+mod vault;
 
 use std::path::Path;
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub use proofs::{LastReport, NewProof, TakenSerials};
 pub use recordings::{NewRecording, Recording, RecordingEnd, RecordingFilter, RecordingState};
 pub use sessions::{NewSession, Session, SessionEnd, SessionFilter};
 pub use throttle::{DISABLED_AT, FREE_TRIES, StepTaken, Try};
+pub use vault::{NewVaulted, Vaulted};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 

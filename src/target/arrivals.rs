@@ -1,7 +1,6 @@
 //! Channels that a target opens: let in only where the operator asked for that kind on this very connection.
 //! Never answers one by itself: whoever takes it accepts it, and one that is dropped is refused.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use russh::Channel;
@@ -11,6 +10,7 @@ use tokio::sync::mpsc;
 use super::gate::Gate;
 use super::leg::Leg;
 use crate::channel::{Asked, End, Start, Stream};
+use crate::recording::Reached;
 
 /// Channels of one connection that may wait to be looked at.
 const WAITING: usize = 16;
@@ -68,7 +68,7 @@ pub struct Arrival {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
     gate: Arc<Gate>,
-    address: SocketAddr,
+    reached: Reached,
 }
 
 impl Arrival {
@@ -77,9 +77,9 @@ impl Arrival {
         &self.start
     }
 
-    /// Where the target was reached.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// How the target was reached.
+    pub fn reached(&self) -> Reached {
+        self.reached.clone()
     }
 
     /// Confirms it to the target.
@@ -96,21 +96,21 @@ pub(super) struct Porter {
     expects: Expects,
     to: mpsc::Sender<Box<Arrival>>,
     gate: Arc<Gate>,
-    address: SocketAddr,
+    reached: Reached,
 }
 
 /// Both sides of the door for one connection.
-pub(super) fn arrivals(expects: Expects, gate: Arc<Gate>, address: SocketAddr) -> (Porter, Arrivals) {
+pub(super) fn arrivals(expects: Expects, gate: Arc<Gate>, reached: Reached) -> (Porter, Arrivals) {
     let (to, from) = mpsc::channel(WAITING);
-    (Porter { expects, to, gate, address }, Arrivals(from))
+    (Porter { expects, to, gate, reached }, Arrivals(from))
 }
 
 impl Porter {
     /// Lets a channel in, or refuses it: what is not expected, and what is too much.
     pub(super) fn knocks(&self, start: Start, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         if self.expects.includes(&start) {
-            let (gate, address) = (self.gate.clone(), self.address);
-            let _ = self.to.try_send(Box::new(Arrival { start, channel, reply, gate, address }));
+            let (gate, reached) = (self.gate.clone(), self.reached.clone());
+            let _ = self.to.try_send(Box::new(Arrival { start, channel, reply, gate, reached }));
         } else {
             tracing::warn!(
                 kind = start.word(),

@@ -23,6 +23,9 @@ const HIGH: isize = 2 << 20;
 const LOW: isize = 1 << 20;
 /// What a queued message costs besides its bytes: a peer that sends single bytes is held to the same memory.
 const OVERHEAD: usize = 160;
+/// What may be queued of a gateway's connection while something waits to go the other way. More than the whole window of the
+/// connection inside it: what is inside does not read while it writes, and the grant it waits for comes behind what it is sent.
+const THROUGH: isize = 8 * HIGH;
 
 /// Counts what has come on one connection of a target and has not yet gone to the operator.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Gate {
     meters: Mutex<HashMap<ChannelId, Arc<Meter>>>,
     /// An upload waits for the target's window, whose grants lie behind the gate: let some of them in.
     upload_waits: AtomicBool,
+    /// What may be queued while one waits.
+    uploading: isize,
     open_for_good: AtomicBool,
     /// The session was cut: the socket is not shut down, so that it is reset.
     reset: AtomicBool,
@@ -46,6 +51,7 @@ impl Default for Gate {
             queued: AtomicIsize::new(0),
             meters: Mutex::default(),
             upload_waits: AtomicBool::new(false),
+            uploading: 2 * HIGH,
             open_for_good: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             waker: Mutex::default(),
@@ -84,6 +90,13 @@ impl Meter {
 }
 
 impl Gate {
+    /// The gate of a connection that others go through.
+    pub(super) fn of_gateway() -> Self {
+        let mut gate = Self::default();
+        gate.uploading = THROUGH;
+        gate
+    }
+
     /// The meter of a channel of this connection.
     pub(super) fn meter(&self, channel: ChannelId) -> Arc<Meter> {
         lock(&self.meters).entry(channel).or_default().clone()
@@ -157,7 +170,7 @@ impl Gate {
     }
 
     fn closed(&self) -> bool {
-        let high = if self.upload_waits.load(Ordering::SeqCst) { 2 * HIGH } else { HIGH };
+        let high = if self.upload_waits.load(Ordering::SeqCst) { self.uploading } else { HIGH };
         self.queued.load(Ordering::SeqCst) > high && !self.open_for_good.load(Ordering::SeqCst)
     }
 

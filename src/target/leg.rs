@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use super::gate::{Gate, Meter};
@@ -65,6 +66,11 @@ impl Leg {
         let Self { from, to } = self;
         drop(from);
         let _ = to.half.signal(Sig::HUP).await;
+    }
+
+    /// The two directions, each for itself.
+    pub(super) fn into_halves(self) -> (FromLeg, ToLeg) {
+        (self.from, self.to)
     }
 
     /// Returns once this channel has kept its connection waiting for [`STALLED`] looks, and nothing of it was taken meanwhile.
@@ -161,15 +167,27 @@ pub(super) fn length(message: &ChannelMsg) -> usize {
     }
 }
 
+impl ToLeg {
+    /// The same direction as bare bytes.
+    pub(super) fn writer(&self) -> impl AsyncWrite + Send + 'static {
+        self.half.make_writer()
+    }
+
+    /// Something waits to be sent, or waits no longer.
+    pub(super) fn waits(&self, waits: bool) {
+        self.gate.upload_waits(waits);
+    }
+}
+
 impl Sink for ToLeg {
     type Item = FromOperator;
 
     async fn put(&mut self, item: FromOperator) -> Result<(), Gone> {
         let sent = match item {
             FromOperator::Data(bytes) => {
-                self.gate.upload_waits(true);
+                self.waits(true);
                 let sent = self.half.data_bytes(bytes).await;
-                self.gate.upload_waits(false);
+                self.waits(false);
                 sent
             }
             FromOperator::Resize(size) => {

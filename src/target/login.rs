@@ -1,18 +1,20 @@
-//! Logs in to a target with a certificate that was made for this session and lives for two minutes.
+//! A login at a target: the certificate that is made for one session and lives for two minutes, the signature, and what russh
+//! calls back meanwhile and after.
 //! Never shows a target anything of the operator's: no password, no key, no code, whatever the target asks for.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use keys::{Allow, SessionCertificate, SessionLogin};
+use keys::{Allow, SessionCertificate, SessionLogin, VaultKey};
 use policy::AccountName;
-use russh::client::{AuthResult, ChannelOpenHandle, DisconnectReason, Handle, Msg, Session};
+use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_encoding::Encode;
 use russh::{Channel, ChannelId, Sig, Signer};
-use ssh_key::{HashAlg, PublicKey};
+use ssh_key::{HashAlg, PublicKey, Signature};
+use tokio_util::sync::DropGuard;
 
 use super::ConnectError;
 use super::arrivals::Porter;
@@ -51,25 +53,26 @@ pub(super) fn certify(bastion: &Bastion, purpose: &Purpose<'_>) -> Result<Sessio
     bastion.keys.session_login(&wanted).map_err(|why| ConnectError::Certificate { why: why.to_string() })
 }
 
-/// Logs in; a target that wants more than the certificate is refused.
-pub(super) async fn login(
-    handle: &mut Handle<Visitor>,
-    account: &AccountName,
-    login: &SessionLogin,
-) -> Result<(), ConnectError> {
-    let certificate = login.certificate().clone();
-    let answer = handle
-        .authenticate_certificate_with(account.as_str(), certificate, None, &mut Signing(login))
-        .await
-        .map_err(|why| ConnectError::Protocol { why: why.to_string() })?;
-    match answer {
-        AuthResult::Success => Ok(()),
-        AuthResult::Failure { .. } => Err(ConnectError::Login { account: account.to_string() }),
+/// Signs a login with a key that stays in `keys`.
+pub(super) trait Signs: Send + Sync {
+    /// The signature of an authentication request (RFC 4252 section 7).
+    fn sign(&self, request: &[u8]) -> Result<Signature, SignError>;
+}
+
+impl Signs for SessionLogin {
+    fn sign(&self, request: &[u8]) -> Result<Signature, SignError> {
+        Ok(SessionLogin::sign(self, request)?)
+    }
+}
+
+impl Signs for (&VaultKey, Option<HashAlg>) {
+    fn sign(&self, request: &[u8]) -> Result<Signature, SignError> {
+        Ok(self.0.sign(self.1, request)?)
     }
 }
 
 /// Lends russh a signature without lending it the key.
-struct Signing<'a>(&'a SessionLogin);
+pub(super) struct Signing<'a>(pub(super) &'a dyn Signs);
 
 /// The request could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,8 @@ pub(super) enum SignError {
     Gone(#[from] russh::SendError),
     #[error("{0}")]
     Keys(#[from] keys::CertificateError),
+    #[error("{0}")]
+    Vault(#[from] keys::VaultError),
     #[error("{0}")]
     Encoding(#[from] russh::keys::ssh_encoding::Error),
 }
@@ -110,6 +115,8 @@ pub(super) struct Visitor {
     /// Why the host was refused; russh itself reports only that it was.
     pub(super) stranger: Arc<std::sync::OnceLock<Stranger>>,
     pub(super) porter: Porter,
+    /// Tells what goes through the connection that it has ended: russh drops its handler with it.
+    pub(super) _over: DropGuard,
 }
 
 /// `reply` is dropped, which refuses the channel: russh's own defaults accept these.

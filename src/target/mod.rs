@@ -1,25 +1,29 @@
 //! Recorded -> Connected: the bastion's own connection to a registered target, one for each channel that it is asked for.
-//! Never trusts a host key it was not told of, never shows a target anything of the operator's, and takes no channel that a
+//! Never trusts a host key it was not told of, on whatever way it reaches the server, never shows a target anything of the operator's, and takes no channel that a
 //! target opens but those that the operator asked for and the policy permits.
 
 mod algorithms;
 mod arrivals;
+mod asks;
 mod dial;
 mod gate;
 mod hostkey;
 mod leg;
 mod line;
 mod login;
+mod means;
+mod passage;
 mod places;
 mod request;
+mod road;
 mod scan;
 mod visit;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use keys::Allow;
+use policy::TargetName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bastion::Bastion;
@@ -30,6 +34,7 @@ use arrivals::Expects;
 use visit::{Errand, Visit};
 
 pub use arrivals::{Arrival, Arrivals};
+pub use asks::{Answer, Asks};
 pub use leg::Leg;
 pub use places::Places;
 pub use scan::{check, scan};
@@ -49,9 +54,9 @@ pub enum ConnectError {
     /// Nobody answers there.
     #[error("{address} cannot be reached: {why}")]
     Unreachable {
-        /// The address that was tried last.
-        address: SocketAddr,
-        /// What the system said.
+        /// The address that was tried; the registered one where there were several.
+        address: String,
+        /// What the system said, of each.
         why: String,
     },
     /// It took too long.
@@ -63,18 +68,50 @@ pub enum ConnectError {
     /// It is not the registered server.
     #[error("the server at {address} is not the registered target: {why}")]
     HostKey {
-        /// The address it was dialled at.
-        address: SocketAddr,
+        /// Where it was reached.
+        address: String,
         /// What did not fit.
         why: String,
     },
     /// It does not let us in.
-    #[error(
-        "the target refused the login as {account}: does it trust the user CA (`bartizan ca show user`)?"
-    )]
+    #[error("the target refused the login as {account} with {with}: {why}")]
     Login {
         /// The login name.
         account: String,
+        /// What was tried.
+        with: String,
+        /// What it said, and what to look at.
+        why: String,
+    },
+    /// What the bundle says the login is made with is not to be had.
+    #[error("no secret for the login: {why}")]
+    Vault {
+        /// What is wrong.
+        why: String,
+    },
+    /// It asks its operator, and there is no terminal to ask on.
+    #[error("the target asks its operator (login = \"ask\"), and there is no terminal to ask on")]
+    NoTerminal,
+    /// It asked, and nobody answered.
+    #[error("the target asked its operator, who gave no answer")]
+    Unanswered,
+    /// The target that it is reached via was not reached itself.
+    #[error("the gateway {gateway} cannot be gone through: {why} [{}]", .why.code())]
+    Gateway {
+        /// The gateway.
+        gateway: TargetName,
+        /// What failed there.
+        why: Box<Self>,
+    },
+    /// The gateway lets nobody through.
+    #[error(
+        "the gateway {gateway} does not forward to {address}: allow it there (AllowTcpForwarding, PermitOpen)"
+    )]
+    Barred {
+        /// The gateway.
+        gateway: TargetName,
+        /// Where it should have led.
+        address: String,
     },
     /// It does not do what was asked for.
     #[error("the target refused {what}")]
@@ -119,6 +156,10 @@ impl ConnectError {
             Self::Login { .. } | Self::Certificate { .. } => "TARGET-005",
             Self::Request { .. } => "TARGET-006",
             Self::NotThere => "TARGET-007",
+            Self::Vault { .. } => "TARGET-008",
+            Self::Gateway { .. } => "TARGET-009",
+            Self::Barred { .. } => "TARGET-010",
+            Self::NoTerminal | Self::Unanswered => "TARGET-011",
         }
     }
 
@@ -136,6 +177,13 @@ impl ConnectError {
             Self::Login { .. } | Self::Certificate { .. } => "the target refused the login; ask its owner",
             Self::Request { .. } => "the target refused what was asked for",
             Self::NotThere => "nobody answers where this leads",
+            Self::Vault { .. } => {
+                "the bastion has no key or password for this target; tell your administrator"
+            }
+            Self::Gateway { .. } => "the gateway to this target cannot be used; ask its owner",
+            Self::Barred { .. } => "the gateway to this target does not let it be reached; ask its owner",
+            Self::NoTerminal => "this target asks you itself, on a terminal: connect with `ssh -t`",
+            Self::Unanswered => "the target asked, and there was no answer",
         }
     }
 }
@@ -200,7 +248,13 @@ pub struct Stop {
 }
 
 /// Dials, checks the host key, logs in and starts what was asked for, unless it is stopped.
-pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Result<Connected, Unconnected> {
+/// What the target asks meanwhile is answered by `asks`, where the bundle lets it ask.
+pub async fn connect(
+    bastion: &Bastion,
+    recorded: Recorded,
+    stop: &Stop,
+    asks: Option<&mut dyn Asks>,
+) -> Result<Connected, Unconnected> {
     let kill = CancellationToken::new();
     // Whatever way this is left without a connection, the socket is closed with it.
     let killer = kill.clone().drop_guard();
@@ -208,10 +262,12 @@ pub async fn connect(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resu
         biased;
         () = stop.ending.cancelled() => Err(ConnectError::Stopped),
         () = stop.gone.cancelled() => Err(ConnectError::Stopped),
-        reached = reach(bastion, &recorded, kill) => reached,
+        reached = reach(bastion, &recorded, kill, asks) => reached,
     };
     match reached {
-        Ok((leg, visit)) => Ok(Connected { recorded: recorded.reached(visit.address), leg, visit, killer }),
+        Ok((leg, visit)) => {
+            Ok(Connected { recorded: recorded.reached(visit.reached.clone()), leg, visit, killer })
+        }
         Err(why) => Err(Unconnected { recorded, why }),
     }
 }
@@ -279,7 +335,7 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
         return Err(Unconnected { recorded, why: ConnectError::Request { what: "to listen" } });
     };
     let asking = async {
-        let visit = arrive(bastion, &recorded, kill).await?;
+        let visit = arrive(bastion, &recorded, kill, None).await?;
         let port = visit.listen(&end).await?;
         Ok((visit, port))
     };
@@ -291,7 +347,7 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
     };
     match asked {
         Ok((visit, port)) => {
-            Ok(Listener { recorded: recorded.reached(visit.address), visit, end, port, killer })
+            Ok(Listener { recorded: recorded.reached(visit.reached.clone()), visit, end, port, killer })
         }
         Err(why) => Err(Unconnected { recorded, why }),
     }
@@ -301,9 +357,10 @@ async fn reach(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
+    asks: Option<&mut dyn Asks>,
 ) -> Result<(Leg, Visit), ConnectError> {
     let permitted = recorded.permitted();
-    let visit = arrive(bastion, recorded, kill).await?;
+    let visit = arrive(bastion, recorded, kill, asks).await?;
     let asked = permitted.asked();
     let leg = match permitted.kind().destination() {
         Some(destination) => visit.forward(destination, asked.start.origin()).await?,
@@ -317,6 +374,7 @@ async fn arrive(
     bastion: &Bastion,
     recorded: &Recorded,
     kill: CancellationToken,
+    asks: Option<&mut dyn Asks>,
 ) -> Result<Visit, ConnectError> {
     let permitted = recorded.permitted();
     let bundle = bastion.access.bundle();
@@ -325,6 +383,7 @@ async fn arrive(
         .ok_or_else(|| ConnectError::Registered { why: "the target is no longer registered".into() })?;
     let asked = permitted.asked();
     let errand = Errand {
+        bundle: &bundle,
         target,
         account: permitted.account(),
         key_id: format!("bartizan session={} operator={}", recorded.session(), permitted.operator()),
@@ -334,6 +393,7 @@ async fn arrive(
             forward: matches!(asked.start, Start::Forward(_) | Start::Listen(_)),
         },
         expects: Expects::of(asked),
+        is_gateway: false,
     };
-    visit::open(bastion, errand, kill).await
+    visit::open(bastion, errand, kill, asks).await
 }

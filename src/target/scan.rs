@@ -1,7 +1,6 @@
 //! Looks at targets without opening a session on them: which host keys a server shows, and whether a registered one lets us in.
 //! Never sends anything to a server whose host key is not the registered one, and runs nothing on any.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::hostkey::KnownHost;
 use super::visit::{self, Errand};
 use super::{ConnectError, algorithms, dial};
 use crate::bastion::Bastion;
+use crate::recording::Reached;
 
 /// The longest that a server may take to show one key.
 const SHOWING: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ impl client::Handler for Onlooker {
     }
 }
 
-/// Dials a registered target, checks its host key and logs in as `account`; says which address it was.
+/// Dials a registered target, checks its host key and logs in as `account`; says how it was reached.
 ///
 /// # Errors
 /// The first step that failed.
@@ -88,18 +88,21 @@ pub async fn check(
     bastion: &Bastion,
     target: &Target,
     account: &AccountName,
-) -> Result<SocketAddr, ConnectError> {
+) -> Result<Reached, ConnectError> {
+    let bundle = bastion.access.bundle();
     let errand = Errand {
+        bundle: &bundle,
         target,
         account,
         key_id: "bartizan check".to_owned(),
         allow: Allow::default(),
         expects: Expects::default(),
+        is_gateway: false,
     };
-    let visit = visit::open(bastion, errand, CancellationToken::new()).await?;
-    let address = visit.address;
+    let visit = visit::open(bastion, errand, CancellationToken::new(), None).await?;
+    let reached = visit.reached.clone();
     visit.leave().await;
-    Ok(address)
+    Ok(reached)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! A connection to a registered target on which we are logged in: dialled, its host key checked, for one purpose.
+//! A connection to a registered target on which we are logged in: reached, its host key checked, for one purpose.
 //! Never used by two channels that are asked for: what stalls on one would hold up the other (see `gate`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keys::Allow;
-use policy::{AccountName, Destination, Target};
+use policy::{AccountName, Address, Bundle, Destination, Target, TargetLogin};
 use russh::client::{self, Handle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use ssh_key::PublicKey;
@@ -14,17 +14,23 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::arrivals::{Arrivals, Expects, arrivals};
+use super::asks::Asks;
 use super::gate::{Gate, Gated};
 use super::hostkey::KnownHost;
 use super::leg::Leg;
-use super::line::Line;
-use super::login::{self, Purpose, Visitor};
+use super::login::{Purpose, Visitor};
+use super::means::{self, Means};
+use super::passage::Passage;
 use super::request::Asking;
-use super::{ConnectError, PATIENCE, algorithms, dial};
+use super::road::{self, Road};
+use super::{ConnectError, PATIENCE, algorithms};
 use crate::bastion::Bastion;
 use crate::channel::{Asked, End};
 use crate::read_ahead::ReadAhead;
+use crate::recording::Reached;
 
+/// How long a login may take in which a person types.
+const TYPING: Duration = Duration::from_secs(120);
 /// How long a target may take to listen no more.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a target may take to hear that we leave.
@@ -34,6 +40,8 @@ const CUT: Duration = Duration::from_millis(100);
 
 /// What a connection is made for.
 pub(super) struct Errand<'a> {
+    /// The bundle that registers the target and its gateways.
+    pub(super) bundle: &'a Bundle,
     pub(super) target: &'a Target,
     pub(super) account: &'a AccountName,
     /// Shown in the target's own log.
@@ -42,16 +50,22 @@ pub(super) struct Errand<'a> {
     pub(super) allow: Allow,
     /// What the target may open on it.
     pub(super) expects: Expects,
+    /// Whether it is gone through, to another target.
+    pub(super) is_gateway: bool,
 }
 
 /// The connection.
 pub(super) struct Visit {
     handle: Handle<Visitor>,
     gate: Arc<Gate>,
-    /// The address the target was pinned to.
-    pub(super) address: SocketAddr,
+    /// Where, with what and via which gateways it was reached.
+    pub(super) reached: Reached,
     /// Channels that the target opens.
     pub(super) arrivals: Option<Arrivals>,
+    /// Cancelled when it has ended.
+    over: CancellationToken,
+    /// The connection that it goes through.
+    gateway: Option<Box<Self>>,
 }
 
 /// Dials, checks the host key and logs in. The socket is closed when `kill` is cancelled.
@@ -59,36 +73,47 @@ pub(super) async fn open(
     bastion: &Bastion,
     errand: Errand<'_>,
     kill: CancellationToken,
+    asks: Option<&mut dyn Asks>,
 ) -> Result<Visit, ConnectError> {
-    let Errand { target, account, key_id, allow, expects } = errand;
+    let (target, account) = (errand.target, errand.account);
     // Servers shed logins that come too many at once (`MaxStartups`): they wait here instead.
     let place = bastion.targets.place(target.name());
-    let _place = timeout(PATIENCE, place)
+    let place = timeout(PATIENCE, place)
         .await
         .map_err(|_| ConnectError::Timeout { step: "waiting for other logins" })?;
-    let (stream, address) = dial::dial(&target.address().to_string()).await?;
-    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
+    // Nobody waits for a person who types.
+    let by_asking = *target.login() == TargetLogin::Ask;
+    let (_place, patience) = if by_asking { (None, TYPING) } else { (place, PATIENCE) };
     let known = known_host(target)?;
+    let vaulted = means::vaulted(bastion, target).await?;
+    let Road { stream, address, local, via, gateway } = road::to(bastion, &errand, &kill).await?;
     let now = bastion.clock.now();
+    let Errand { key_id, allow, expects, is_gateway, .. } = errand;
     let purpose = Purpose { account, key_id, sources: sources(target, local), allow, now };
-    let certificate = login::certify(bastion, &purpose)?;
-    let (gate, stranger) = (Arc::new(Gate::default()), Arc::new(OnceLock::new()));
+    let means = Means::of(bastion, target, vaulted, &purpose)?;
+    let gate = Arc::new(if is_gateway { Gate::of_gateway() } else { Gate::default() });
+    let (stranger, over) = (Arc::new(OnceLock::new()), CancellationToken::new());
     let config = Arc::new(algorithms::config(&known));
-    let (porter, arrivals) = arrivals(expects, gate.clone(), address);
-    let visitor = Visitor { known, now, gate: gate.clone(), stranger: stranger.clone(), porter };
-    let stream = Gated::new(ReadAhead::new(Line::new(stream)), gate.clone(), kill);
+    let reached = Reached { address, login: target.login().clone(), via };
+    let (porter, arrivals) = arrivals(expects, gate.clone(), reached.clone());
+    let guard = over.clone().drop_guard();
+    let visitor =
+        Visitor { known, now, gate: gate.clone(), stranger: stranger.clone(), porter, _over: guard };
+    let stream = Gated::new(ReadAhead::new(stream), gate.clone(), kill);
     let logging_in = async {
         let mut handle =
             client::connect_stream(config, stream, visitor).await.map_err(|why| match stranger.get() {
-                Some(stranger) => ConnectError::HostKey { address, why: stranger.to_string() },
+                Some(stranger) => {
+                    ConnectError::HostKey { address: reached.to_string(), why: stranger.to_string() }
+                }
                 None => ConnectError::Protocol { why: why.to_string() },
             })?;
-        login::login(&mut handle, account, &certificate).await?;
+        means.login(&bastion.keys, &mut handle, account, asks).await?;
         Ok(handle)
     };
     let handle =
-        timeout(PATIENCE, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })??;
-    Ok(Visit { handle, gate, address, arrivals: Some(arrivals) })
+        timeout(patience, logging_in).await.map_err(|_| ConnectError::Timeout { step: "logging in" })??;
+    Ok(Visit { handle, gate, reached, arrivals: Some(arrivals), over, gateway })
 }
 
 impl Visit {
@@ -118,6 +143,12 @@ impl Visit {
         };
         let (read, write) = channel.split();
         Ok(Leg::new(read, write, self.gate.clone(), Default::default()))
+    }
+
+    /// The way on to a place as this one sees it, as a stream.
+    pub(super) async fn passage(&self, to: &Address) -> Result<Passage, ConnectError> {
+        let leg = self.forward(&Destination::Tcp(to.clone()), None).await?;
+        Ok(Passage::new(leg, self.over.clone()))
     }
 
     /// Asks the target to listen there; the port, where it chose it.
@@ -171,21 +202,43 @@ impl Visit {
         }
     }
 
-    /// Takes leave of the target.
+    /// Takes leave of the target, then of what was between.
     pub(super) async fn leave(self) {
-        let _ = timeout(GOODBYE, goodbye(self.handle)).await;
+        for connection in self.all() {
+            let _ = timeout(GOODBYE, goodbye(connection)).await;
+        }
     }
 
     /// Ends the connection, and the program on it first. The socket is then reset, not closed.
     pub(super) async fn cut(self, program: Option<Leg>) {
-        self.gate.reset();
+        self.reset();
         let _ = timeout(CUT, async {
             if let Some(leg) = program {
                 leg.hang_up().await;
             }
-            goodbye(self.handle).await;
+            for connection in self.all() {
+                goodbye(connection).await;
+            }
         })
         .await;
+    }
+
+    fn reset(&self) {
+        let mut here = Some(self);
+        while let Some(visit) = here {
+            visit.gate.reset();
+            here = visit.gateway.as_deref();
+        }
+    }
+
+    /// The connections of the way, the one to the target first.
+    fn all(self) -> Vec<Handle<Visitor>> {
+        let (mut all, mut here) = (Vec::new(), Some(Box::new(self)));
+        while let Some(visit) = here {
+            all.push(visit.handle);
+            here = visit.gateway;
+        }
+        all
     }
 }
 
@@ -207,12 +260,12 @@ fn origin(from: Option<&End>) -> (String, u32) {
     told.unwrap_or_else(|| ("127.0.0.1".to_owned(), 0))
 }
 
-/// How the target sees the bastion: as the bundle says, else by the socket's own address.
-fn sources(target: &Target, local: IpAddr) -> Vec<IpAddr> {
+/// How the target sees the bastion: as the bundle says, which it must behind a gateway; else by the socket's own address.
+fn sources(target: &Target, local: Option<IpAddr>) -> Vec<IpAddr> {
     // Ranges were refused when the bundle was applied.
     let named: Vec<IpAddr> =
         target.source().iter().filter_map(|source| source.to_string().parse().ok()).collect();
-    if named.is_empty() { vec![local] } else { named }
+    if named.is_empty() { local.into_iter().collect() } else { named }
 }
 
 fn known_host(target: &Target) -> Result<KnownHost, ConnectError> {

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::bundle::error::{BundleError, Place, SourceFile, line_of, whole};
 use crate::bundle::patterns::{self, Patterns};
-use crate::bundle::{Grant, Login, Operator, Target, level, written};
+use crate::bundle::{Grant, Login, Operator, Target, gateways, level, written};
 use crate::names::{Level, OperatorName, TargetName};
 use crate::pattern::TargetPattern;
 use crate::posture::{Check, Circle, Conditions, Levels};
@@ -210,6 +210,7 @@ impl<'a> Draft<'a> {
         let target = Target::check(written, place)?;
         self.once(&thing, file, written.name.span().start, &place)?;
         full(self.targets.len(), MOST_THINGS, "targets")?;
+        self.dangling.extend(written.via.iter().map(|word| Link::to(Kind::Target, file, &thing, word)));
         self.targets.insert(target.name().clone(), target);
         Ok(())
     }
@@ -284,6 +285,21 @@ impl<'a> Draft<'a> {
                     format_args!("names the {what} {:?}, which the bundle does not have", link.name);
                 let remedy = format_args!("add [[{what}]] or correct the name");
                 return Err(place.wrong(Some(link.offset..link.offset), problem, remedy));
+            }
+        }
+        self.gateways()
+    }
+
+    /// Every gateway can be gone through, and none leads back.
+    fn gateways(&self) -> Result<(), BundleError> {
+        for target in self.targets.values() {
+            if let Err(wrong) = gateways::check(&self.targets, target) {
+                let thing = format!("target {:?}", target.name().as_str());
+                let (problem, remedy) = (wrong.to_string(), wrong.remedy());
+                return Err(match self.seen.get(&thing) {
+                    Some((file, at)) => Place { file, thing: &thing }.wrong(Some(*at..*at), problem, remedy),
+                    None => whole(format_args!("has a {thing} that {problem}"), remedy),
+                });
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod draft;
 mod error;
+mod gateways;
 mod grant;
 mod host_key;
 mod level;

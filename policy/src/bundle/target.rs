@@ -1,11 +1,13 @@
 //! `[[target]]`: a server that can be reached, how it proves itself, and the login names on it.
 //! Never trusts a host on first use: a target without a host key and without a host CA is refused.
 
+use std::fmt;
+
 use crate::bundle::error::{BundleError, Place};
 use crate::bundle::host_key::public_key;
 use crate::bundle::operator::tenant;
 use crate::bundle::written::{Word, WrittenTarget};
-use crate::names::{AccountName, TargetName, TenantName};
+use crate::names::{AccountName, TargetName, TenantName, VaultName};
 use crate::network::{Address, Network};
 use crate::pattern::{Labels, is_label};
 
@@ -24,10 +26,27 @@ pub enum Recording {
 }
 
 /// How the bastion logs in at a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetLogin {
     /// With a certificate of our user CA, made for the session.
     Certificate,
+    /// With this private key of the vault of the target's tenant.
+    Key(VaultName),
+    /// With this password of the vault of the target's tenant.
+    Password(VaultName),
+    /// With what the target itself asks its operator on their terminal.
+    Ask,
+}
+
+impl fmt::Display for TargetLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate => f.write_str("certificate"),
+            Self::Key(name) => write!(f, "key:{name}"),
+            Self::Password(name) => write!(f, "password:{name}"),
+            Self::Ask => f.write_str("ask"),
+        }
+    }
 }
 
 /// A registered server.
@@ -44,6 +63,7 @@ pub struct Target {
     owner: Option<String>,
     source: Vec<Network>,
     login: TargetLogin,
+    via: Option<TargetName>,
     recording: Recording,
 }
 
@@ -110,8 +130,14 @@ impl Target {
 
     /// How the bastion logs in there.
     #[must_use]
-    pub fn login(&self) -> TargetLogin {
-        self.login
+    pub fn login(&self) -> &TargetLogin {
+        &self.login
+    }
+
+    /// The gateway: a target of the same tenant from which this one is reached. Gateways never lead in a circle.
+    #[must_use]
+    pub fn via(&self) -> Option<&TargetName> {
+        self.via.as_ref()
     }
 
     /// What happens when a recording cannot be written.
@@ -130,11 +156,19 @@ impl Target {
             return Err(place.wrong(Some(name.span()), "has no way to prove itself", remedy));
         }
         limit(&written.source, "source", place)?;
-        let source = written
+        let source: Vec<Network> = written
             .source
             .iter()
             .map(|word| Network::parse(word.get_ref()).map_err(|e| place.told(word.span(), "source", &e)))
             .collect::<Result<_, _>>()?;
+        let (login, via) = (login(written.login.as_ref(), place)?, via(written.via.as_ref(), place)?);
+        if let (Some(_), TargetLogin::Certificate, Some(word), true) =
+            (&via, &login, &written.via, source.is_empty())
+        {
+            let problem = "is reached via a gateway and does not say from which address it sees it come";
+            let remedy = "write source = [\"...\"] with the gateway's address on the target's side: the certificate is good from there alone";
+            return Err(place.wrong(Some(word.span()), problem, remedy));
+        }
         Ok(Self {
             name: TargetName::parse(name.get_ref()).map_err(|e| place.told(name.span(), "name", &e))?,
             address: Address::parse(written.address.get_ref())
@@ -147,7 +181,8 @@ impl Target {
             tenant: tenant(written.tenant.as_ref(), place)?,
             owner: owner(written.owner.as_ref(), place)?,
             source,
-            login: login(written.login.as_ref(), place)?,
+            login,
+            via,
             recording: recording(written.recording.as_ref(), place)?,
         })
     }
@@ -229,13 +264,24 @@ fn owner(word: Option<&Word>, place: Place<'_>) -> Result<Option<String>, Bundle
 }
 
 fn login(word: Option<&Word>, place: Place<'_>) -> Result<TargetLogin, BundleError> {
-    match word {
-        Some(word) if word.get_ref() != "certificate" => {
+    let Some(word) = word else { return Ok(TargetLogin::Certificate) };
+    let vaulted = |name: &str| VaultName::parse(name).map_err(|e| place.told(word.span(), "login", &e));
+    match word.get_ref().split_once(':') {
+        None if word.get_ref() == "certificate" => Ok(TargetLogin::Certificate),
+        None if word.get_ref() == "ask" => Ok(TargetLogin::Ask),
+        Some(("key", name)) => vaulted(name).map(TargetLogin::Key),
+        Some(("password", name)) => vaulted(name).map(TargetLogin::Password),
+        _ => {
             let problem = format_args!("has a login {:?} that is not known", word.get_ref());
-            Err(place.wrong(Some(word.span()), problem, "write \"certificate\" or leave it out"))
+            let remedy = "write \"certificate\", \"key:NAME\", \"password:NAME\" or \"ask\", or leave it out";
+            Err(place.wrong(Some(word.span()), problem, remedy))
         }
-        _ => Ok(TargetLogin::Certificate),
     }
+}
+
+fn via(word: Option<&Word>, place: Place<'_>) -> Result<Option<TargetName>, BundleError> {
+    word.map(|word| TargetName::parse(word.get_ref()).map_err(|e| place.told(word.span(), "via", &e)))
+        .transpose()
 }
 
 fn recording(word: Option<&Word>, place: Place<'_>) -> Result<Recording, BundleError> {

@@ -86,13 +86,62 @@ fn a_wrong_target_is_refused() {
         ("accounts", "tenant = \"\"\naccounts"),
         ("accounts", "owner = \"a\\nb\"\naccounts"),
         ("accounts", "source = [\"10.0.0.1/8\"]\naccounts"),
-        ("accounts", "login = \"password:x\"\naccounts"),
+        ("accounts", "login = \"password:\"\naccounts"),
+        ("accounts", "login = \"key:A b\"\naccounts"),
+        ("accounts", "login = \"vault:x\"\naccounts"),
+        ("accounts", "login = \"key\"\naccounts"),
+        ("accounts", "via = \"gw 1\"\naccounts"),
+        ("accounts", "via = \"gw-9\"\nsource = [\"10.0.0.9\"]\naccounts"),
+        ("accounts", "via = \"web-1\"\nsource = [\"10.0.0.9\"]\naccounts"),
         ("accounts", "recording = \"none\"\naccounts"),
     ] {
         assert!(target("").contains(good), "{good}");
         let told = refused(&target("").replacen(good, bad, 1));
         assert!(told.file.is_some() && told.line.is_some(), "{told}");
     }
+}
+
+/// A target of this name that is reached via another.
+fn chained(name: &str, via: &str, more: &str) -> String {
+    let via = if via.is_empty() { String::new() } else { format!("via = \"{via}\"\n") };
+    let more = format!("{via}default_account = \"deploy\"\nsource = [\"10.0.0.9\"]\n{more}");
+    target(&more).replace("web-1", name)
+}
+
+#[test]
+fn a_login_by_what_is_vaulted_is_read_and_written_as_it_stands() {
+    for login in ["certificate", "key:ops.2026", "password:db_1", "ask"] {
+        let bundle = Bundle::parse(&[file("a.toml", &target(&format!("login = \"{login}\"")))]).unwrap();
+        assert_eq!(bundle.targets().next().unwrap().login().to_string(), login);
+    }
+}
+
+#[test]
+fn a_gateway_is_a_target_that_can_be_gone_through_and_leads_not_back() {
+    let three =
+        chained("a", "b", "") + &chained("b", "c", "") + &chained("c", "d", "") + &chained("d", "", "");
+    let bundle = Bundle::parse(&[file("a.toml", &three)]).unwrap();
+    assert_eq!(bundle.targets().next().unwrap().via().unwrap().as_str(), "b");
+    let told = refused(&(three.replace("\"d\"", "\"e\"") + &chained("d", "a", ""))).problem;
+    assert_eq!(told, "is reached via more than 3 gateways: d via a via b via c via e");
+    let circle = chained("a", "b", "") + &chained("b", "c", "") + &chained("c", "b", "");
+    let told = refused(&circle);
+    assert_eq!(told.problem, "is reached in a circle: a via b via c via b");
+    assert!(told.line == Some(2) && told.thing == "target \"a\"", "{told}");
+    let foreign = chained("a", "b", "") + &chained("b", "", "tenant = \"other\"\n");
+    assert!(refused(&foreign).problem.contains("another tenant"));
+    let nobody = chained("a", "b", "") + &chained("b", "", "").replace("default_account = \"deploy\"\n", "");
+    assert!(refused(&nobody).problem.contains("no default_account"));
+    let asks = chained("a", "b", "") + &chained("b", "", "login = \"ask\"\n");
+    assert!(refused(&asks).problem.contains("asks whoever logs in"));
+}
+
+#[test]
+fn a_certificate_through_a_gateway_needs_the_address_it_is_good_from() {
+    let through =
+        |more: &str| chained("a", "b", more).replace("source = [\"10.0.0.9\"]\n", "") + &chained("b", "", "");
+    assert!(refused(&through("")).problem.contains("from which address"));
+    assert!(Bundle::parse(&[file("a.toml", &through("login = \"key:ops\""))]).is_ok());
 }
 
 #[test]

@@ -98,6 +98,7 @@ pub(super) struct WrittenTarget {
     #[serde(default)]
     pub(super) source: Vec<Word>,
     pub(super) login: Option<Word>,
+    pub(super) via: Option<Word>,
     pub(super) recording: Option<Word>,
 }
 

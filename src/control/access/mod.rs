@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::attached::{AttachError, Attached, FILE_MAX};
 use super::caller::{Caller, Need, Role};
 use super::reply::{Reply, Trouble};
-use super::{Done, at, clean};
+use super::{Done, at, clean, vault};
 use crate::access::Access;
 use crate::bastion::Bastion;
 
@@ -169,6 +169,7 @@ pub(super) async fn run<R: Reply>(
             let bundle = Access::check(&from.sources()?)?;
             let (operators, targets) = (bundle.operators().len(), bundle.targets().len());
             let grants = bundle.grants().len();
+            vault::warn_of_missing(bastion, &bundle, out).await?;
             out.out(&format!("ok: operators {operators}, targets {targets}, grants {grants}\n")).await?;
         }
         AccessWord::Apply { from } => {
@@ -184,6 +185,7 @@ pub(super) async fn run<R: Reply>(
                 ))
                 .await?;
             }
+            vault::warn_of_missing(bastion, &bastion.access.bundle(), out).await?;
             out.out(&format!("version {version} is in force\n")).await?;
         }
         AccessWord::Show { json } => show(bastion, json, out).await?,
