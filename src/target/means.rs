@@ -49,7 +49,7 @@ pub(super) async fn vaulted(bastion: &Bastion, target: &Target) -> Result<Option
 /// What the bastion logs in with.
 pub(super) enum Means {
     /// A certificate of the user CA.
-    Certificate(SessionLogin),
+    Certificate(Box<SessionLogin>),
     /// A secret, sealed until it is used.
     Vaulted(Vaulted),
     /// What the operator answers.
@@ -74,7 +74,7 @@ impl Means {
         match vaulted {
             Some(vaulted) => Ok(Self::Vaulted(vaulted)),
             None if *target.login() == TargetLogin::Ask => Ok(Self::Asking),
-            None => login::certify(bastion, purpose).map(Self::Certificate),
+            None => Ok(Self::Certificate(Box::new(login::certify(bastion, purpose)?))),
         }
     }
 
