@@ -47,7 +47,6 @@ fn left(route: Route, count: usize, vanish: usize) {
 }
 
 /// Runs this test once more in a network of its own; `true` there.
-#[expect(clippy::disallowed_methods, reason = "a word from this test to itself")]
 fn in_own_network(test: &str) -> bool {
     let network = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net")).unwrap();
     if network("self") != network(&std::os::unix::process::parent_id().to_string()) {
