@@ -45,10 +45,10 @@ impl Scene {
         self.rig.client("ana").ssh("db1", "true")
     }
 
-    /// The same, left running once its session is listed.
+    /// The same, left running once its session is listed, or has come and gone.
     pub fn started(&self) -> Child {
         let mut command = self.rig.client("ana").command("ssh");
-        let child = command
+        let mut child = command
             .arg(self.rig.client("ana").at("db1"))
             .arg("true")
             .stdin(Stdio::piped())
@@ -56,7 +56,10 @@ impl Scene {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        until("ana's session", DEADLINE, || self.session_of_ana().map(drop));
+        until("ana's session", DEADLINE, || {
+            let gone = child.try_wait().unwrap().is_some();
+            (gone || self.session_of_ana().is_some()).then_some(())
+        });
         child
     }
 
