@@ -9,6 +9,7 @@ use crate::{Cargo, anybody, code_given, succeeded};
 
 by_both_routes! {
     lftp_puts_and_gets,
+    #[ignore = "long: needs FUSE, which not every machine has"]
     sshfs_reads_and_writes,
 }
 
