@@ -22,6 +22,7 @@ const FORWARDED: [u16; 9] = [3350, 3351, 3352, 3360, 3361, 3362, 3370, 3371, 337
 static LISTENING: Mutex<()> = Mutex::new(());
 
 by_both_routes! {
+    #[ignore = "long: what else runs beside them shows in what they compare"]
     short_scripts_of_openssh_pass,
     #[ignore = "long: scripts that wait for minutes"]
     long_scripts_of_openssh_pass,
