@@ -193,7 +193,7 @@ impl Wanted {
 
     /// An event of `kind` that names who asked for what.
     pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
-        let mut event = named(bastion, kind, &self.authenticated);
+        let mut event = about(bastion, kind, &self.authenticated);
         event.target = self.target.as_ref().map(ToString::to_string);
         event.account = self.account.as_ref().map(ToString::to_string);
         let start = &self.asked.start;
@@ -412,7 +412,8 @@ impl Standing {
     }
 }
 
-fn named(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
+/// An event of `kind` about who is logged in.
+pub fn about(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
     let mut event = bastion.audit.event(kind);
     event.operator = Some(authenticated.operator().to_string());
     event.device = authenticated.device().map(ToString::to_string);

@@ -9,7 +9,7 @@ use ledger::log::Event;
 use policy::TargetName;
 use serde_json::Map;
 
-use crate::access::{self, Permitted};
+use crate::access::{self, Permitted, about};
 use crate::audit::{AuditError, Outcome};
 use crate::bastion::Bastion;
 use crate::ids::Reference;
@@ -186,14 +186,6 @@ pub async fn refuse_account(bastion: &Bastion, outer: &Connection, target: &Targ
     if let Err(failed) = bastion.audit.note(event).await {
         tracing::error!(reference = %why.reference(), %failed, "a refused account was not logged");
     }
-}
-
-/// An event of `kind` about who is logged in.
-fn about(bastion: &Bastion, kind: &str, authenticated: &Authenticated) -> Event {
-    let mut event = bastion.audit.event(kind);
-    event.operator = Some(authenticated.operator().to_string());
-    event.device = authenticated.device().map(ToString::to_string);
-    event
 }
 
 /// Ends a connection that carries nothing for `limit`: it holds no permit, so nobody would ask about it again.

@@ -85,7 +85,7 @@ fn what_a_target_asks_for_is_asked_after_the_pick() {
     let stepped = events.iter().find(|event| event["type"] == "auth.step_up").unwrap();
     assert_eq!((&stepped["outcome"], &stepped["target"]), (&"ok".into(), &"db1".into()));
 
-    // Who gives no reason is not let in, and that is logged.
+    // Who gives no reason is not let in.
     let mut screen = list(&rig);
     screen.expect("needs a reason");
     screen.send("\r");

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use ledger::log::Event;
 use policy::{AccountName, Bundle, ChannelKind, DeviceName, OperatorName, Permit, TargetName};
 
+use super::about;
 use super::asked::describe_stream;
-use super::named;
 use crate::bastion::Bastion;
 use crate::channel::Asked;
 use crate::login::{Authenticated, Reason};
@@ -95,7 +95,7 @@ impl Permitted {
 
     /// An event of `kind` that names who may do what.
     pub fn event(&self, bastion: &Bastion, kind: &str) -> Event {
-        let mut event = named(bastion, kind, &self.authenticated);
+        let mut event = about(bastion, kind, &self.authenticated);
         event.target = Some(self.target().to_string());
         event.account = Some(self.account().to_string());
         event

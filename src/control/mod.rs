@@ -41,7 +41,7 @@ pub use attached::{AttachError, Attached};
 pub use caller::{Caller, Forbidden, Need, Role, account_name};
 pub use check::{Line, offline, say as say_checks, writable};
 pub use door::{Door, DoorError, PATH_MAX, SOCKET, converse};
-pub use recording::LEAVE;
+pub use recording::{ENTER, LEAVE};
 use reply::{Reply, Trouble};
 pub use ssh_config::SshConfigWord;
 pub use unread::{Unread, parse, read};

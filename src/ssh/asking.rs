@@ -15,7 +15,7 @@ use crate::bastion::Bastion;
 use crate::channel::{Asked, FromOperator, FromTarget, Ingress as _, Sink as _, Size, Source as _};
 use crate::control::reply::{Heard, Reply, Trouble};
 use crate::control::wire::Shape;
-use crate::control::{LEAVE, Word};
+use crate::control::{ENTER, LEAVE, Word};
 use crate::live::Cut;
 
 /// Text goes out in pieces of at most this many bytes.
@@ -26,8 +26,6 @@ const EARLY: usize = 4 << 10;
 const INPUT: usize = 64 << 10;
 /// How long it may take to arrive.
 const INPUT_TIME: Duration = Duration::from_secs(60);
-/// What begins a screen of its own on a terminal.
-const APART: &str = "\x1b[?1049h";
 /// Control-C.
 const INTERRUPT: u8 = 3;
 
@@ -150,7 +148,7 @@ impl Asking {
 
     async fn say(&mut self, text: &str, wrap: fn(Bytes) -> FromTarget) -> Result<(), Trouble> {
         self.may_still().await?;
-        self.apart = (self.apart || text.contains(APART)) && !text.contains(LEAVE);
+        self.apart = (self.apart || text.contains(ENTER)) && !text.contains(LEAVE);
         let text = if self.shape.terminal {
             Zeroizing::new(text.replace('\n', "\r\n"))
         } else {

@@ -9,8 +9,6 @@ use crate::access::Reach;
 
 /// Longest filter, in characters.
 const FILTER: usize = 64;
-/// Another screen, kept apart from what stood on the terminal; lines that are too long are not wrapped.
-pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l";
 const KEYS: &str = "Up, Down: choose   Enter: connect   Ctrl-C: leave";
 
 /// One line of the list.

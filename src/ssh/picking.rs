@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::asking::Asking;
 use super::calling::Client;
-use super::picker::{Came, ENTER, Picker};
+use super::picker::{Came, Picker};
 use super::stepping::{current, lacking};
-use super::words::{Turn, refusal};
+use super::words::{Turn, host, refusal};
 use crate::bastion::Bastion;
 use crate::channel::Asked;
 use crate::control::ask::{Echo, Questions};
 use crate::control::reply::{Heard, Reply as _, Trouble};
-use crate::control::{LEAVE, Word};
+use crate::control::{ENTER, LEAVE, Word};
 use crate::live::{Connection, Cutter, Route};
 use crate::login::{Authenticated, Ground, NotTaken, Reason, StepUp};
 use crate::{access, connection, session};
@@ -67,9 +67,8 @@ pub(super) async fn pick(
 }
 
 fn title(bastion: &Bastion, outer: &Connection, whole: bool) -> String {
-    let host = bastion.config.ssh.names.first().map_or("bastion", String::as_str);
     let more = if whole { "" } else { "; the list is not whole, name what is missing" };
-    format!("{} at {host}: where to{more}", outer.authenticated().operator())
+    format!("{} at {}: where to{more}", outer.authenticated().operator(), host(bastion))
 }
 
 /// Shows the list until something is picked: the way there, and what was typed after it; `None` when the operator leaves it.

@@ -248,7 +248,8 @@ async fn how_to_go_on(bastion: &Bastion, caller: &Caller, asking: &mut Asking) -
         .await
 }
 
-fn host(bastion: &Bastion) -> &str {
+/// What the bastion is called.
+pub(super) fn host(bastion: &Bastion) -> &str {
     bastion.config.ssh.names.first().map_or("bastion", String::as_str)
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn login(
     asks: &mut dyn Asks,
 ) -> Result<AuthResult, ConnectError> {
     // Says which methods there are; a server that asks nothing of anybody is as the bundle says.
-    let mut result = handle.authenticate_none(account.as_str()).await.map_err(protocol)?;
+    let mut result = handle.authenticate_none(account.as_str()).await.map_err(ConnectError::protocol)?;
     for _ in 0..TRIES {
         let AuthResult::Failure { remaining_methods, .. } = &result else { break };
         result = if remaining_methods.contains(&MethodKind::KeyboardInteractive) {
@@ -43,7 +43,10 @@ pub(super) async fn login(
         } else if remaining_methods.contains(&MethodKind::Password) {
             let question = format!("the target asks for the password of {account}: ");
             let password = asks.ask(&question, false).await.ok_or(ConnectError::Unanswered)?;
-            handle.authenticate_password(account.as_str(), password.as_str()).await.map_err(protocol)?
+            handle
+                .authenticate_password(account.as_str(), password.as_str())
+                .await
+                .map_err(ConnectError::protocol)?
         } else {
             break;
         };
@@ -57,7 +60,7 @@ async fn by_prompts(
     asks: &mut dyn Asks,
 ) -> Result<AuthResult, ConnectError> {
     let starting = handle.authenticate_keyboard_interactive_start(account.as_str(), None);
-    let mut asked = starting.await.map_err(protocol)?;
+    let mut asked = starting.await.map_err(ConnectError::protocol)?;
     for _ in 0..ROUNDS {
         let (instructions, prompts) = match asked {
             Asked::Success => return Ok(AuthResult::Success),
@@ -77,7 +80,10 @@ async fn by_prompts(
             let answer = asks.ask(&question, prompt.echo).await.ok_or(ConnectError::Unanswered)?;
             answers.push(answer.as_str().to_owned());
         }
-        asked = handle.authenticate_keyboard_interactive_respond(answers).await.map_err(protocol)?;
+        asked = handle
+            .authenticate_keyboard_interactive_respond(answers)
+            .await
+            .map_err(ConnectError::protocol)?;
     }
     Err(ConnectError::Login {
         account: account.to_string(),
@@ -97,10 +103,6 @@ fn plain(text: &str) -> String {
     let blank = |c: char| if c == '\n' || c == '\t' { ' ' } else { c };
     let shown = text.chars().map(blank).filter(|c| !c.is_control() && !turns(*c)).take(WORDS);
     shown.collect::<String>().trim().to_owned()
-}
-
-fn protocol(why: russh::Error) -> ConnectError {
-    ConnectError::Protocol { why: why.to_string() }
 }
 
 #[cfg(test)]

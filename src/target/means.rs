@@ -128,7 +128,7 @@ async fn by_certificate(
     let result = handle
         .authenticate_certificate_with(account.as_str(), certificate, None, &mut signing)
         .await
-        .map_err(protocol)?;
+        .map_err(ConnectError::protocol)?;
     let remedy = "does it trust the user CA (`bartizan ca show user`)?".to_owned();
     Ok(Tried { result, with: "a certificate".to_owned(), remedy })
 }
@@ -142,7 +142,7 @@ async fn by_key(
     let with = format!("the vaulted key {name} ({})", key.public().fingerprint(HashAlg::Sha256));
     let hash = match key.public().key_data().is_rsa() {
         // RFC 8332: one who does not say what it takes is tried with what RSA keys sign by today.
-        true => match handle.best_supported_rsa_hash().await.map_err(protocol)? {
+        true => match handle.best_supported_rsa_hash().await.map_err(ConnectError::protocol)? {
             None => Some(HashAlg::Sha512),
             Some(Some(hash)) => Some(hash),
             Some(None) => {
@@ -156,7 +156,7 @@ async fn by_key(
     let result = handle
         .authenticate_publickey_with(account.as_str(), key.public().clone(), hash, &mut signing)
         .await
-        .map_err(protocol)?;
+        .map_err(ConnectError::protocol)?;
     let remedy = "is its public half in the account's authorized_keys there?".to_owned();
     Ok(Tried { result, with, remedy })
 }
@@ -168,8 +168,10 @@ async fn by_password(
     password: &VaultPassword,
     name: &str,
 ) -> Result<Tried, ConnectError> {
-    let mut result =
-        handle.authenticate_password(account.as_str(), password.lend()).await.map_err(protocol)?;
+    let mut result = handle
+        .authenticate_password(account.as_str(), password.lend())
+        .await
+        .map_err(ConnectError::protocol)?;
     if let AuthResult::Failure { remaining_methods, .. } = &result
         && remaining_methods.contains(&MethodKind::KeyboardInteractive)
         && !remaining_methods.contains(&MethodKind::Password)
@@ -189,7 +191,7 @@ async fn by_prompt(
 ) -> Result<AuthResult, ConnectError> {
     let mut given = false;
     let starting = handle.authenticate_keyboard_interactive_start(account.as_str(), None);
-    let mut asked = starting.await.map_err(protocol)?;
+    let mut asked = starting.await.map_err(ConnectError::protocol)?;
     for _ in 0..ROUNDS {
         let prompts = match asked {
             Asked::Success => return Ok(AuthResult::Success),
@@ -206,7 +208,10 @@ async fn by_prompt(
             }
             _ => break,
         };
-        asked = handle.authenticate_keyboard_interactive_respond(answers).await.map_err(protocol)?;
+        asked = handle
+            .authenticate_keyboard_interactive_respond(answers)
+            .await
+            .map_err(ConnectError::protocol)?;
     }
     Err(ConnectError::Login {
         account: account.to_string(),
@@ -221,8 +226,4 @@ fn or_nothing(takes: &[String]) -> String {
 
 fn sealed(why: VaultError) -> ConnectError {
     ConnectError::Vault { why: why.to_string() }
-}
-
-fn protocol(why: impl std::fmt::Display) -> ConnectError {
-    ConnectError::Protocol { why: why.to_string() }
 }

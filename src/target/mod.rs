@@ -146,6 +146,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What went wrong in the protocol, in the library's words.
+    fn protocol(why: impl std::fmt::Display) -> Self {
+        Self::Protocol { why: why.to_string() }
+    }
+
     /// The refusal's code.
     pub fn code(&self) -> &'static str {
         match self {

@@ -35,17 +35,17 @@ impl Asking<'_> {
             self.answered("a terminal", &mut early).await?;
         }
         if asked.agent {
-            self.write.agent_forward(true).await.map_err(protocol)?;
+            self.write.agent_forward(true).await.map_err(ConnectError::protocol)?;
             self.refusable(&mut early).await?;
         }
         if let Some(Screen { single, protocol: name, cookie, number }) = &asked.screen {
             let asking = self.write.request_x11(true, *single, name.as_str(), cookie.as_str(), *number);
-            asking.await.map_err(protocol)?;
+            asking.await.map_err(ConnectError::protocol)?;
             self.refusable(&mut early).await?;
         }
         for (name, value) in &asked.environment {
             // Without a reply: a target's AcceptEnv is its own affair.
-            self.write.set_env(false, name.as_str(), value.as_str()).await.map_err(protocol)?;
+            self.write.set_env(false, name.as_str(), value.as_str()).await.map_err(ConnectError::protocol)?;
         }
         match &asked.start {
             Start::Shell => self.write.request_shell(true).await,
@@ -56,7 +56,7 @@ impl Asking<'_> {
                 return Ok(early);
             }
         }
-        .map_err(protocol)?;
+        .map_err(ConnectError::protocol)?;
         let what = match asked.start {
             Start::Shell => "a shell",
             Start::Exec(_) => "the command",
@@ -76,7 +76,7 @@ impl Asking<'_> {
         self.write
             .request_pty(true, &terminal.term, size.columns, size.rows, size.width, size.height, &modes)
             .await
-            .map_err(protocol)
+            .map_err(ConnectError::protocol)
     }
 
     /// Waits for an answer that may be a no: the program runs without it then.
@@ -114,8 +114,4 @@ impl Asking<'_> {
             }
         }
     }
-}
-
-fn protocol(why: russh::Error) -> ConnectError {
-    ConnectError::Protocol { why: why.to_string() }
 }

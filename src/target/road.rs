@@ -71,7 +71,7 @@ pub(super) async fn to(
 
 async fn direct(target: &Target) -> Result<Road, ConnectError> {
     let (stream, address) = dial(&target.address().to_string()).await?;
-    let local = stream.local_addr().map_err(|why| ConnectError::Protocol { why: why.to_string() })?.ip();
+    let local = stream.local_addr().map_err(ConnectError::protocol)?.ip();
     let (stream, address) = (Either::Left(Line::new(stream)), address.to_string());
     Ok(Road { stream, address, local: Some(local), via: Vec::new(), gateway: None })
 }

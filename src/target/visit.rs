@@ -106,7 +106,7 @@ pub(super) async fn open(
                 Some(stranger) => {
                     ConnectError::HostKey { address: reached.to_string(), why: stranger.to_string() }
                 }
-                None => ConnectError::Protocol { why: why.to_string() },
+                None => ConnectError::protocol(why),
             })?;
         means.login(&bastion.keys, &mut handle, account, asks).await?;
         Ok(handle)
@@ -162,7 +162,7 @@ impl Visit {
         match timeout(PATIENCE, asking).await {
             Ok(Ok(port)) => Ok(port),
             Ok(Err(russh::Error::RequestDenied)) => Err(ConnectError::Request { what: "to listen" }),
-            Ok(Err(why)) => Err(ConnectError::Protocol { why: why.to_string() }),
+            Ok(Err(why)) => Err(ConnectError::protocol(why)),
             Err(_) => Err(ConnectError::Timeout { step: "asking it to listen" }),
         }
     }
@@ -197,7 +197,7 @@ impl Visit {
                 ChannelOpenFailure::ConnectFailed => ConnectError::NotThere,
                 _ => ConnectError::Request { what },
             }),
-            Ok(Err(why)) => Err(ConnectError::Protocol { why: why.to_string() }),
+            Ok(Err(why)) => Err(ConnectError::protocol(why)),
             Err(_) => Err(ConnectError::Timeout { step: "opening a channel" }),
         }
     }

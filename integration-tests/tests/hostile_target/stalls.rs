@@ -39,6 +39,16 @@ fn fed(child: &mut Child) -> usize {
     fed
 }
 
+/// Of a command that is fed: it stalls, others go on, and it ends when it is killed.
+fn stalls_itself_and_is_killed(scene: &Scene) {
+    let mut child = scene.started();
+    let fed = fed(&mut child);
+    println!("{} KiB went in", fed >> 10);
+    scene.others_work();
+    let took = scene.killed(&mut child);
+    assert!(took < SECOND, "{took:?}");
+}
+
 #[test]
 fn a_target_that_never_finishes_a_key_exchange_stalls_itself_and_can_be_killed() {
     let scene = Scene::of(|guest: &mut BareGuest| {
@@ -48,12 +58,7 @@ fn a_target_that_never_finishes_a_key_exchange_stalls_itself_and_can_be_killed()
         guest.hear_to_the_end();
         Ok(())
     });
-    let mut child = scene.started();
-    let fed = fed(&mut child);
-    println!("{} KiB went in", fed >> 10);
-    scene.others_work();
-    let took = scene.killed(&mut child);
-    assert!(took < SECOND, "{took:?}");
+    stalls_itself_and_is_killed(&scene);
     scene.rig.verify_everything();
 }
 
@@ -64,12 +69,7 @@ fn a_target_that_gives_no_window_stalls_itself_and_can_be_killed() {
         guest.hear_to_the_end();
         Ok(())
     });
-    let mut child = scene.started();
-    let fed = fed(&mut child);
-    println!("{} KiB went in", fed >> 10);
-    scene.others_work();
-    let took = scene.killed(&mut child);
-    assert!(took < SECOND, "{took:?}");
+    stalls_itself_and_is_killed(&scene);
 }
 
 /// Says the same small thing without end, as fast as it is taken; in a key exchange that it never finishes.

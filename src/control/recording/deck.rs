@@ -11,6 +11,7 @@ use super::find::Finder;
 use super::index::{FRAME_COST, Glimpse, Index};
 use super::reel::size_of;
 use super::screen::Screen;
+use crate::control::reply::Trouble;
 
 /// What is done at once, in characters written: some twenty milliseconds.
 const BITE: u64 = 400_000;
@@ -30,6 +31,22 @@ pub(super) struct Deck {
     last: u64,
     /// Frames read so far, for whoever counts work.
     pub(super) read: u64,
+}
+
+/// Works with a deck where others do not wait for it: a few hostile bytes can be much work. `broken` is said where it is gone.
+pub(super) async fn lent<T: Send + 'static>(
+    place: &mut Option<Deck>,
+    broken: &str,
+    work: impl FnOnce(&mut Deck) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, Trouble> {
+    let mut deck = place.take().ok_or_else(|| Trouble::said(broken))?;
+    let (deck, done) = tokio::task::spawn_blocking(move || {
+        let done = work(&mut deck);
+        (deck, done)
+    })
+    .await?;
+    *place = Some(deck);
+    Ok(done?)
 }
 
 /// How a bite ended.

@@ -33,7 +33,7 @@ use crate::ids::RecordingId;
 use crate::store::{Recording, RecordingFilter};
 
 use export::{Format, Which};
-pub use painter::LEAVE;
+pub use painter::{ENTER, LEAVE};
 pub(super) use watch::watch;
 use which::Wanted;
 

@@ -9,7 +9,7 @@ use super::screen::Screen;
 use crate::control::clean;
 
 /// Takes the reader's screen: another page, so that what was on it comes back.
-pub(super) const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
+pub const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[2J";
 /// Gives the reader's screen back, in the state a shell expects.
 pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ledger::recording::ReadError;
 use tokio::time::Instant;
 
-use super::deck::{Bite, Deck};
+use super::deck::{self, Bite, Deck};
 use super::index::{Index, Making};
 use super::keys::{self, HELP, Key};
 use super::painter::{self, Painter, View};
@@ -28,6 +28,9 @@ const SKIP: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(60);
 /// Speeds a key may reach.
 const SPEEDS: (f64, f64) = (0.01, 1000.0);
+
+/// What is told when the deck is gone.
+const BROKEN: &str = "the replay broke off";
 
 /// How fast, and from where.
 #[derive(Debug, Clone, Copy)]
@@ -125,22 +128,14 @@ impl Player {
     }
 
     fn deck(&self) -> Result<&Deck, Trouble> {
-        self.deck.as_ref().ok_or_else(|| Trouble::said("the replay broke off"))
+        self.deck.as_ref().ok_or_else(|| Trouble::said(BROKEN))
     }
 
-    /// Works with the deck where others do not wait for it: a few hostile bytes can be much work.
     async fn with_deck<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Deck) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, Trouble> {
-        let mut deck = self.deck.take().ok_or_else(|| Trouble::said("the replay broke off"))?;
-        let (deck, done) = tokio::task::spawn_blocking(move || {
-            let done = work(&mut deck);
-            (deck, done)
-        })
-        .await?;
-        self.deck = Some(deck);
-        Ok(done?)
+        deck::lent(&mut self.deck, BROKEN, work).await
     }
 
     async fn run<R: Reply>(&mut self, out: &mut R) -> Result<(), Trouble> {

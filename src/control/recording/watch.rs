@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deck::{Bite, Deck};
+use super::deck::{self, Bite, Deck};
 use super::index::{Index, Making};
 use super::keys::{self, Key};
 use super::painter::{self, Painter, View};
@@ -15,6 +15,8 @@ use crate::bastion::Bastion;
 use crate::control::reply::{Heard, Reply, Trouble};
 use crate::ids::{RecordingId, SessionId};
 
+/// What is told when the deck is gone.
+const NOTHING: &str = "nothing can be shown here";
 /// How often the recording is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// The least time between two paintings.
@@ -130,13 +132,13 @@ impl Watcher {
         showing: &mut Showing,
         out: &mut R,
     ) -> Result<Left, Trouble> {
-        with(showing, |deck| deck.seek(Duration::MAX)).await?;
+        deck::lent(&mut showing.deck, NOTHING, |deck| deck.seek(Duration::MAX)).await?;
         let (mut fresh, mut catching_up) = (true, true);
         loop {
             // Asked before reading: what is written before it is over is read.
             let open = bastion.live.channels(&self.session).unwrap_or_default();
             let is_open = open.iter().any(|(id, _)| *id == showing.id);
-            let (bite, moved, better) = with(showing, move |deck| {
+            let (bite, moved, better) = deck::lent(&mut showing.deck, NOTHING, move |deck| {
                 if catching_up && deck.is_exact() {
                     // Somewhere nearer to the end may be known by now.
                     deck.seek(Duration::MAX)?;
@@ -150,7 +152,7 @@ impl Watcher {
             if bite == Bite::Over {
                 catching_up = false;
                 if better {
-                    with(showing, |deck| deck.seek(Duration::MAX)).await?;
+                    deck::lent(&mut showing.deck, NOTHING, |deck| deck.seek(Duration::MAX)).await?;
                     continue;
                 }
             }
@@ -243,22 +245,6 @@ impl Watcher {
         self.painted = Some(Instant::now());
         out.out(&self.painter.paint(&screen, size(out), View::Cursor, &status)).await
     }
-}
-
-/// Works with the deck where others do not wait for it.
-async fn with<T: Send + 'static>(
-    showing: &mut Showing,
-    work: impl FnOnce(&mut Deck) -> Result<T, ledger::recording::ReadError> + Send + 'static,
-) -> Result<T, Trouble> {
-    let broken = || Trouble::said("nothing can be shown here");
-    let mut deck = showing.deck.take().ok_or_else(broken)?;
-    let (deck, done) = tokio::task::spawn_blocking(move || {
-        let done = work(&mut deck);
-        (deck, done)
-    })
-    .await?;
-    showing.deck = Some(deck);
-    Ok(done?)
 }
 
 fn has_ended(showing: &Showing) -> bool {
