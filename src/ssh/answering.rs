@@ -1,17 +1,21 @@
 //! What the login answered, carried out on the wire: refused, asked for more, opened, told, or ended.
 //! Never answers before what is to be logged is logged, and never says more than the answer holds.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use russh::server::{Auth, Response};
+use russh::keys::Certificate;
+use russh::server::{Auth, PublicKeyOffer, Response, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
+use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 use super::device_errand::Visit;
-use super::handler::{Handler, Phase};
+use super::handler::{Handler, Phase, Proof};
 use super::words::VISIT;
 use crate::live::{Cut, Cutter};
-use crate::login::{Answer, Invited, Methods};
+use crate::login::{Answer, Invited, Methods, Offer};
 use crate::refusal::Refusal;
 use crate::{connection, device};
 
@@ -20,7 +24,76 @@ const ANSWERS: usize = 3;
 /// Longest answer to a prompt, in bytes.
 const ANSWER: usize = 1024;
 
+/// No refusal of a key or a code comes sooner: its time does not tell what was looked up, and guessing is slow. A key that is
+/// right and not yet enough is no refusal, so that a login does not wait.
+const REFUSED: Duration = Duration::from_millis(100);
+
+/// What `answering` answers, and a refusal in its time.
+pub(super) async fn in_time(answering: impl Future<Output = Auth>) -> Auth {
+    let due = Instant::now() + REFUSED;
+    let answer = answering.await;
+    if matches!(answer, Auth::Reject { partial_success: false, .. }) {
+        sleep_until(due).await;
+    }
+    answer
+}
+
 impl Handler {
+    /// Whether a signature of this key is wanted. Nothing is proven by it.
+    pub(super) async fn key_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Auth {
+        self.overheard().await;
+        let Phase::Login(attempt) = &mut self.phase else { return Auth::reject() };
+        match attempt.offered(user, offer.public_key, offer.algorithm).await {
+            Offer::Sign => Auth::Accept,
+            Offer::Refuse { methods } => {
+                if let Some(place) = &self.place {
+                    place.standing().turned_away();
+                }
+                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
+            }
+        }
+    }
+
+    /// The key has signed.
+    pub(super) async fn key_proved(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Auth {
+        let Phase::Login(attempt) = &mut self.phase else { return Auth::reject() };
+        let answer = attempt.proved(user, key.public_key, key.algorithm).await;
+        self.answer(answer).await
+    }
+
+    /// The key of a certificate has signed.
+    pub(super) async fn certificate_proved(&mut self, user: &str, shown: &Certificate) -> Auth {
+        let (Phase::Login(attempt), Some(Proof { bound, .. })) = (&mut self.phase, &self.proof) else {
+            return Auth::reject();
+        };
+        let answer = attempt.certified(user, shown, bound).await;
+        self.answer(answer).await
+    }
+
+    /// A prompt is asked for, or answered.
+    pub(super) async fn prompted(&mut self, user: &str, response: Option<Response<'_>>) -> Auth {
+        self.overheard().await;
+        let answers = response.map(bounded);
+        let given: Option<Vec<&[u8]>> =
+            answers.as_ref().map(|answers| answers.iter().map(|answer| answer.as_slice()).collect());
+        let answer = match (&mut self.phase, given) {
+            (Phase::Login(attempt), None) => attempt.prompt(user).await,
+            (Phase::Login(attempt), Some(given)) => attempt.answers(user, &given).await,
+            (Phase::Stepping(_), None) => return self.ask_more(user).await,
+            (Phase::Stepping(_), Some(given)) => return self.answer_more(user, &given).await,
+            (Phase::Dismissed, _) => return no_question(),
+            _ => return Auth::reject(),
+        };
+        let ends = matches!(answer, Answer::Disconnect { .. });
+        let done = self.answer(answer).await;
+        if matches!(self.phase, Phase::Stepping(_)) {
+            // In the same exchange: a client may not begin this method a second time.
+            return self.ask_more(user).await;
+        }
+        // After a failure a client may leave without reading why; after no question at all it waits, and reads.
+        if ends { no_question() } else { done }
+    }
+
     /// Carries out what the login answered, after it is logged.
     pub(super) async fn answer(&mut self, answer: Answer) -> Auth {
         match answer {
@@ -143,7 +216,7 @@ impl Handler {
 }
 
 /// As SSH names them.
-pub(super) fn advertised(methods: Methods) -> MethodSet {
+fn advertised(methods: Methods) -> MethodSet {
     let mut kinds = Vec::with_capacity(2);
     if methods.publickey {
         kinds.push(MethodKind::PublicKey);
@@ -155,7 +228,7 @@ pub(super) fn advertised(methods: Methods) -> MethodSet {
 }
 
 /// As many answers as could be right and one more, none of them longer than any that could be.
-pub(super) fn bounded(response: Response<'_>) -> Vec<Zeroizing<Vec<u8>>> {
+fn bounded(response: Response<'_>) -> Vec<Zeroizing<Vec<u8>>> {
     let bounded = |answer: bytes::Bytes| Zeroizing::new(answer.iter().copied().take(ANSWER).collect());
     response.take(ANSWERS).map(bounded).collect()
 }

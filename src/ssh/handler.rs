@@ -12,7 +12,7 @@ use russh::server::{
 use russh::{Channel, ChannelId, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 
-use super::answering::{advertised, bounded, no_question};
+use super::answering::in_time;
 use super::calling::Confirmed;
 use super::channels::Channels;
 use super::conduct::Conduct;
@@ -30,7 +30,7 @@ use super::words::Talking;
 use crate::bastion::Bastion;
 use crate::channel::{End, Screen, Size, Start, Stream};
 use crate::live::{Connection, Guest};
-use crate::login::{Answer, Attempt, Ground, Offer};
+use crate::login::{Attempt, Ground};
 
 pub(super) enum Phase {
     /// `Accepted` or `Assessed`: see `login`.
@@ -185,23 +185,11 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Box::pin(self.overheard()).await;
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        Ok(match Box::pin(attempt.offered(user, offer.public_key, offer.algorithm)).await {
-            Offer::Sign => Auth::Accept,
-            Offer::Refuse { methods } => {
-                if let Some(place) = &self.place {
-                    place.standing().turned_away();
-                }
-                Auth::Reject { proceed_with_methods: Some(advertised(methods)), partial_success: false }
-            }
-        })
+        Ok(Box::pin(in_time(self.key_offered(user, offer))).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let Phase::Login(attempt) = &mut self.phase else { return Ok(Auth::reject()) };
-        let answer = Box::pin(attempt.proved(user, key.public_key, key.algorithm)).await;
-        Ok(Box::pin(self.answer(answer)).await)
+        Ok(Box::pin(in_time(self.key_proved(user, key))).await)
     }
 
     async fn auth_openssh_certificate(
@@ -209,11 +197,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         shown: &Certificate,
     ) -> Result<Auth, russh::Error> {
-        let (Phase::Login(attempt), Some(Proof { bound, .. })) = (&mut self.phase, &self.proof) else {
-            return Ok(Auth::reject());
-        };
-        let answer = Box::pin(attempt.certified(user, shown, bound)).await;
-        Ok(Box::pin(self.answer(answer)).await)
+        Ok(Box::pin(in_time(self.certificate_proved(user, shown))).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -222,26 +206,7 @@ impl russh::server::Handler for Handler {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        Box::pin(self.overheard()).await;
-        let answers = response.map(bounded);
-        let given: Option<Vec<&[u8]>> =
-            answers.as_ref().map(|answers| answers.iter().map(|answer| answer.as_slice()).collect());
-        let answer = match (&mut self.phase, given) {
-            (Phase::Login(attempt), None) => Box::pin(attempt.prompt(user)).await,
-            (Phase::Login(attempt), Some(given)) => Box::pin(attempt.answers(user, &given)).await,
-            (Phase::Stepping(_), None) => return Ok(Box::pin(self.ask_more(user)).await),
-            (Phase::Stepping(_), Some(given)) => return Ok(Box::pin(self.answer_more(user, &given)).await),
-            (Phase::Dismissed, _) => return Ok(no_question()),
-            _ => return Ok(Auth::reject()),
-        };
-        let ends = matches!(answer, Answer::Disconnect { .. });
-        let done = Box::pin(self.answer(answer)).await;
-        if matches!(self.phase, Phase::Stepping(_)) {
-            // In the same exchange: a client may not begin this method a second time.
-            return Ok(Box::pin(self.ask_more(user)).await);
-        }
-        // After a failure a client may leave without reading why; after no question at all it waits, and reads.
-        Ok(if ends { no_question() } else { done })
+        Ok(Box::pin(in_time(self.prompted(user, response))).await)
     }
 
     async fn channel_open_session(

@@ -156,8 +156,8 @@ pub(super) fn protocol(bastion: &Bastion, names: &[String], certified: u64) -> R
     Ok(Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Bartizan")),
         methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..]),
-        auth_rejection_time: Duration::from_millis(100),
-        auth_rejection_time_initial: Some(Duration::ZERO),
+        // russh would also keep who has proven the first of two keys waiting: see `in_time`.
+        auth_rejection_time: Duration::ZERO,
         max_auth_attempts: 20,
         keys: bastion.keys.host_keys(),
         certificates,
