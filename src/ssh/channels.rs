@@ -83,7 +83,7 @@ impl Channels {
         // Without a read half russh's loop never waits for us: data comes by the callbacks alone.
         let (read, half) = channel.split();
         drop(read);
-        let inlet = Arc::new(Inlet::new(&self.gone));
+        let inlet = Arc::new(Inlet::new(&self.gone, self.windows.pace().clone()));
         self.windows.open(id, inlet.clone());
         let waiting = Waiting { half, terminal: None, environment: Vec::new(), agent: false, screen: None };
         self.slots.insert(id, Slot { inlet, waiting: Some(waiting), stream: false });
@@ -96,7 +96,7 @@ impl Channels {
         if self.slots.len() >= self.max {
             return None;
         }
-        let inlet = Arc::new(Inlet::new(&self.gone));
+        let inlet = Arc::new(Inlet::new(&self.gone, self.windows.pace().clone()));
         self.windows.open(id, inlet.clone());
         self.slots.insert(id, Slot { inlet: inlet.clone(), waiting: None, stream: true });
         Some(inlet)

@@ -4,11 +4,13 @@
 //! russh grants window when data arrives and asks here for the target of the *next* grant of *any* channel. So a
 //! stalled channel is kept at two bytes at a time ([`TRICKLE`]: control messages still flow, and the next tiny packet
 //! restores the window), and while its last tiny grant lies unsent in the stream ([`super::stream`] holds it back) it
-//! cannot speak, so the next grant must be a sibling's: [`AIMED`] bytes are set for it, then two again.
+//! cannot speak, so the next grant must be a sibling's: [`AIMED`] bytes are set for it, then two again. A channel that was
+//! only faster than its target is let go as soon as its inlet has drained to [`DRAINED`], before it runs dry.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use russh::ChannelId;
 
@@ -18,6 +20,8 @@ use super::inlet::Inlet;
 pub(super) const WINDOW: u32 = 4 << 20;
 /// Bytes a channel may have queued before it is slowed.
 const BUDGET: usize = 2 << 20;
+/// What a slowed channel has left when its grant need not be held back any more: enough for the two round trips until data comes.
+pub(super) const DRAINED: usize = BUDGET / 2;
 /// Less room than this is not worth a grant.
 const WORTHWHILE: usize = 4096;
 /// The window of a stalled channel. One would be irreversible, zero is ignored by russh.
@@ -46,6 +50,10 @@ pub(super) struct Pace {
     aimed: AtomicBool,
     /// Counts the moments at which everything held back has gone out.
     epoch: AtomicU64,
+    /// A channel whose grant was held back has drained.
+    drained: AtomicBool,
+    /// Who holds grants back.
+    holder: Mutex<Option<Waker>>,
 }
 
 impl Pace {
@@ -66,6 +74,29 @@ impl Pace {
     /// Everything that was granted has gone out.
     pub(super) fn sent(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something is held back: `waker` is called once it need not be.
+    pub(super) fn holds(&self, waker: &Waker) {
+        *self.holder() = Some(waker.clone());
+    }
+
+    /// A channel whose grant was held back has drained.
+    pub(super) fn drained(&self) {
+        self.drained.store(true, Ordering::Release);
+        let waker = self.holder().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether what is held back may go; once.
+    pub(super) fn take_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire) && self.drained.swap(false, Ordering::AcqRel)
+    }
+
+    fn holder(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,6 +128,10 @@ pub(super) struct Windows {
 impl Windows {
     pub(super) fn new(pace: Arc<Pace>) -> Self {
         Self { channels: HashMap::new(), pace }
+    }
+
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     pub(super) fn open(&mut self, channel: ChannelId, inlet: Arc<Inlet>) {
@@ -133,6 +168,7 @@ impl Windows {
             missed = aimed && stalled && given > TRICKLE;
             window.regranted = Some(given);
             if stalled {
+                window.inlet.slowed();
                 window.held_in = Some(epoch);
                 window.asks = 0;
             } else {
@@ -202,7 +238,7 @@ mod tests {
             (window + 1, None, 0, false),
         ] {
             let mut windows = Windows::new(Arc::default());
-            windows.open(channel, Arc::new(Inlet::new(&CancellationToken::new())));
+            windows.open(channel, Arc::new(Inlet::new(&CancellationToken::new(), Arc::default())));
             if let Some(given) = granted {
                 windows.granted(channel, given);
             }

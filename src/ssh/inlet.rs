@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::flow::{DRAINED, Pace};
 use crate::channel::{FromOperator, SMALL, Source};
 use crate::meters;
 
@@ -30,6 +31,9 @@ pub(super) struct Inlet {
     ended: AtomicBool,
     /// Nobody takes from it any more.
     left: AtomicBool,
+    /// A grant of its channel is held back until it has drained.
+    slowed: AtomicBool,
+    pace: Arc<Pace>,
     /// Cancelled when the operator closes the channel, and when the connection ends.
     over: CancellationToken,
     meter: meters::Queue,
@@ -59,13 +63,15 @@ enum Waiting {
 pub(super) struct Flood;
 
 impl Inlet {
-    /// The inlet of a channel of the connection whose end cancels `gone`.
-    pub(super) fn new(gone: &CancellationToken) -> Self {
+    /// The inlet of a channel of the connection whose end cancels `gone` and whose grants `pace` knows.
+    pub(super) fn new(gone: &CancellationToken, pace: Arc<Pace>) -> Self {
         Self {
             queue: Mutex::default(),
             queued: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
+            slowed: AtomicBool::new(false),
+            pace,
             over: gone.child_token(),
             meter: meters::queue(meters::Leg::Target),
         }
@@ -126,6 +132,19 @@ impl Inlet {
         self.queued.load(Ordering::Relaxed)
     }
 
+    /// Its channel is given no more than a trickle until it has drained.
+    pub(super) fn slowed(&self) {
+        self.slowed.store(true, Ordering::SeqCst);
+        self.drains(self.queued());
+    }
+
+    /// So many bytes are left in it.
+    fn drains(&self, left: usize) {
+        if left < DRAINED && self.slowed.load(Ordering::SeqCst) && self.slowed.swap(false, Ordering::SeqCst) {
+            self.pace.drained();
+        }
+    }
+
     /// Whether the operator has said that no more will come.
     pub(super) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
@@ -170,14 +189,12 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 #[derive(Debug)]
 pub(super) struct FromInlet {
     inlet: Arc<Inlet>,
-    gone: CancellationToken,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl FromInlet {
     pub(super) fn new(inlet: Arc<Inlet>, gone: CancellationToken) -> Self {
-        let ended = Box::pin(gone.clone().cancelled_owned());
-        Self { inlet, gone, ended }
+        Self { inlet, ended: Box::pin(gone.cancelled_owned()) }
     }
 
     /// Gives back what was taken and settled: it comes first again.
@@ -192,10 +209,10 @@ impl FromInlet {
 
     /// [`Source::next`] for those who poll.
     pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<FromOperator>> {
-        if self.ended.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
+        if let Poll::Ready(message) = self.inlet.poll_next(context) {
+            return Poll::Ready(Some(message));
         }
-        self.inlet.poll_next(context).map(Some)
+        self.ended.as_mut().poll(context).map(|()| None)
     }
 
     /// An error once the connection has ended.
@@ -219,11 +236,7 @@ impl Source for FromInlet {
     type Item = FromOperator;
 
     async fn next(&mut self) -> Option<FromOperator> {
-        tokio::select! {
-            biased;
-            () = self.gone.cancelled() => None,
-            message = poll_fn(|context| self.inlet.poll_next(context)) => Some(message),
-        }
+        poll_fn(|context| self.poll_message(context)).await
     }
 
     fn over(&self) -> CancellationToken {
@@ -231,8 +244,9 @@ impl Source for FromInlet {
     }
 
     fn settle(&self, size: usize) {
-        self.inlet.queued.fetch_sub(size, Ordering::Relaxed);
+        let before = self.inlet.queued.fetch_sub(size, Ordering::SeqCst);
         self.inlet.meter.fewer(size);
+        self.inlet.drains(before.saturating_sub(size));
     }
 }
 
@@ -243,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_packets_come_out_together_and_in_order_with_what_stood_between() {
-        let inlet = Arc::new(Inlet::new(&CancellationToken::new()));
+        let inlet = Arc::new(Inlet::new(&CancellationToken::new(), Arc::default()));
         inlet.data(b"a");
         inlet.data(b"b");
         inlet.control(FromOperator::Signal("INT".into())).unwrap();
@@ -265,14 +279,14 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_ends_ends_the_inlet() {
         let gone = CancellationToken::new();
-        let mut source = FromInlet::new(Arc::new(Inlet::new(&gone)), gone.clone());
+        let mut source = FromInlet::new(Arc::new(Inlet::new(&gone, Arc::default())), gone.clone());
         gone.cancel();
         assert_eq!(source.next().await, None);
     }
 
     #[test]
     fn a_flood_of_control_messages_is_named() {
-        let inlet = Inlet::new(&CancellationToken::new());
+        let inlet = Inlet::new(&CancellationToken::new(), Arc::default());
         let resize = || FromOperator::Signal("WINCH".into());
         for _ in 0..CONTROLS {
             inlet.control(resize()).unwrap();

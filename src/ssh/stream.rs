@@ -160,6 +160,14 @@ impl<S: AsyncWrite + Unpin> OperatorStream<S> {
             let _ = timer.as_mut().poll(context);
             self.timer = Some(timer);
         }
+        self.pace.holds(context.waker());
+    }
+
+    /// Whether what is held back is to go now: its time is up, or the channel it slowed has drained. What is aimed at a sibling is
+    /// kept for its time, lest another takes it.
+    fn is_due(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(timer) = &mut self.timer else { return false };
+        timer.as_mut().poll(context).is_ready() || (!self.pace.aimed() && self.pace.take_drained())
     }
 }
 
@@ -170,8 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for OperatorStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_killed(context)?;
-        let due = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
-        if due && let Poll::Ready(Err(why)) = self.poll_release(context) {
+        if self.is_due(context)
+            && let Poll::Ready(Err(why)) = self.poll_release(context)
+        {
             return Poll::Ready(Err(why));
         }
         if self.ear.as_ref().is_some_and(|ear| ear.closed()) {
