@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::carriers::Carriers;
 use super::counts::{self, Dropped};
 use super::descriptors::{self, Reserve};
 use super::door::Door;
@@ -63,6 +64,9 @@ pub enum ServeError {
         /// What the system said.
         why: io::Error,
     },
+    /// The threads that carry connections cannot be started.
+    #[error("cannot start a thread for each core: {0}; free some threads or file descriptors")]
+    Threads(io::Error),
     /// The host keys cannot be certified.
     #[error("cannot certify the host keys: {0}")]
     Keys(#[from] keys::CertificateError),
@@ -96,6 +100,8 @@ pub async fn serve(
     announce(&bastion, &bound)?;
     ready(&bound).await;
     let door = Arc::new(Door::new(bastion.clone()));
+    let cores = tokio::runtime::Handle::current().metrics().num_workers();
+    let carriers = Arc::new(Carriers::start(cores).map_err(ServeError::Threads)?);
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -104,7 +110,7 @@ pub async fn serve(
             door.clone(),
             settings.clone(),
             stop.drain.clone(),
-            tracker.clone(),
+            (carriers.clone(), tracker.clone()),
         ));
     }
     while accepting.join_next().await.is_some() {}
@@ -182,7 +188,7 @@ async fn accept(
     door: Arc<Door>,
     settings: Arc<Settings>,
     stop: CancellationToken,
-    tracker: TaskTracker,
+    (carriers, tracker): (Arc<Carriers>, TaskTracker),
 ) {
     let mut reserve = Reserve::new(&listener);
     loop {
@@ -193,7 +199,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 counts::accepted();
-                admit(stream, peer, &door, &settings, &tracker);
+                admit(stream, peer, &door, &settings, (&carriers, &tracker));
             }
             Err(why) if Reserve::is_shortage(&why) => {
                 if reserve.shed(&listener).await {
@@ -220,7 +226,13 @@ fn watched(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Begins a connection, or closes it at once: before any key is exchanged, and without a word.
-fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Settings, tracker: &TaskTracker) {
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: &Arc<Door>,
+    settings: &Settings,
+    (carriers, tracker): (&Carriers, &TaskTracker),
+) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if descriptors::scarce(&stream) {
         return door.places().dropped(Dropped::Descriptors, peer.ip());
@@ -228,21 +240,23 @@ fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, settings: &Setti
     if stream.set_nodelay(true).and_then(|()| watched(&stream)).is_err() {
         return;
     }
+    let Ok(stream) = stream.into_std() else { return };
     let deadline = Instant::now() + door.bastion().config.ssh.login_grace;
-    let stream = ReadAhead::new(stream);
-    let config = settings.current(door.bastion());
+    let (its_door, config) = (door.clone(), settings.current(door.bastion()));
     if door.is_proxy(peer.ip()) {
         match door.unnamed() {
-            Some(waiting) => {
-                tracker.spawn(visit::proxied(stream, peer, door.clone(), config, deadline, waiting));
-            }
+            Some(waiting) => carriers.carry(tracker, stream, move |stream| {
+                visit::proxied(ReadAhead::new(stream), peer, its_door, config, deadline, waiting)
+            }),
             None => door.places().dropped(Dropped::Proxy, peer.ip()),
         }
         return;
     }
     let kill = CancellationToken::new();
     if let Some(place) = door.places().enter(peer.ip(), &kill) {
-        tracker.spawn(visit::connection(stream, peer, door.clone(), config, deadline, (place, kill)));
+        carriers.carry(tracker, stream, move |stream| {
+            visit::connection(ReadAhead::new(stream), peer, its_door, config, deadline, (place, kill))
+        });
     }
 }
 

@@ -7,6 +7,7 @@ mod answering;
 mod asking;
 mod brief;
 mod calling;
+mod carriers;
 mod channels;
 pub mod clear;
 mod conduct;
