@@ -1,10 +1,14 @@
 //! The two pumps of a channel and the one that watches over them.
 //! Never buffers: a message is taken from one leg only when the other has taken the one before.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Notice, Tap};
@@ -64,40 +68,78 @@ pub async fn run(
     let (from_operator, to_operator) = ingress.split();
     let (from_target, to_target) = egress.split();
     let (activity, over) = (Activity::new(), from_operator.over());
+    let mut watched = watched(limits, &activity, over);
     let down = down(from_target, to_operator, tap, &activity, limits);
     let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
     let (mut up_ended, mut closed) = (false, false);
-    let closing = sleep_until(far());
-    tokio::pin!(closing);
     loop {
-        tokio::select! {
+        let closes = tokio::select! {
             biased;
-            () = limits.cut.cancelled() => return Ended::Cut,
-            () = limits.gone.cancelled() => return Ended::OperatorGone,
+            Some(seen) = watched.next() => match seen {
+                Seen::Cut => return Ended::Cut,
+                Seen::Gone | Seen::Late => return Ended::OperatorGone,
+                Seen::Idle => return Ended::Idle,
+                Seen::Closed => true,
+            },
             ended = &mut down => return ended,
             ended = &mut up, if !up_ended => {
                 up_ended = true;
                 match ended {
-                    UpEnded::Closed if closed => {}
-                    UpEnded::Closed => {
-                        closed = true;
-                        closing.as_mut().reset(Instant::now() + CLOSING);
-                    }
+                    UpEnded::Closed => true,
                     UpEnded::OperatorGone => return Ended::OperatorGone,
                     // The target may still have last words: its own direction says when it is gone.
-                    UpEnded::TargetGone => {}
+                    UpEnded::TargetGone => false,
                     UpEnded::Unrecorded(why) => return Ended::Unrecorded(why),
                 }
             }
-            () = over.cancelled(), if !closed => {
-                closed = true;
-                closing.as_mut().reset(Instant::now() + CLOSING);
-            }
-            () = &mut closing => return Ended::OperatorGone,
-            () = activity.idle(limits.idle) => return Ended::Idle,
+        };
+        if closes && !closed {
+            closed = true;
+            watched.push(Box::pin(async {
+                sleep(CLOSING).await;
+                Seen::Late
+            }));
         }
     }
+}
+
+/// What happens to a channel besides what it carries.
+enum Seen {
+    Cut,
+    Gone,
+    Closed,
+    Idle,
+    /// The target has had its time after the operator closed.
+    Late,
+}
+
+/// Waits for all of it, and looks again only at what has stirred: much is carried between two such moments.
+fn watched<'a>(
+    limits: &'a Limits,
+    activity: &'a Activity,
+    over: CancellationToken,
+) -> FuturesUnordered<Pin<Box<dyn Future<Output = Seen> + Send + 'a>>> {
+    let watched = FuturesUnordered::<Pin<Box<dyn Future<Output = Seen> + Send + 'a>>>::new();
+    watched.push(Box::pin(async {
+        limits.cut.cancelled().await;
+        Seen::Cut
+    }));
+    watched.push(Box::pin(async {
+        limits.gone.cancelled().await;
+        Seen::Gone
+    }));
+    watched.push(Box::pin(async move {
+        over.cancelled().await;
+        Seen::Closed
+    }));
+    if let Some(limit) = limits.idle {
+        watched.push(Box::pin(async move {
+            activity.idle(limit).await;
+            Seen::Idle
+        }));
+    }
+    watched
 }
 
 /// Target to operator: recorded first, then shown.
@@ -246,9 +288,8 @@ impl Activity {
         self.input_ended.load(Ordering::Relaxed)
     }
 
-    /// Returns once nothing has moved for `limit`; never without one.
-    async fn idle(&self, limit: Option<Duration>) {
-        let Some(limit) = limit else { return std::future::pending().await };
+    /// Returns once nothing has moved for `limit`.
+    async fn idle(&self, limit: Duration) {
         loop {
             let due = self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed)) + limit;
             if due <= Instant::now() {

@@ -113,34 +113,31 @@ impl Sink for Outlet {
     type Item = FromTarget;
 
     async fn put(&mut self, item: FromTarget) -> Result<(), Gone> {
-        let gone = self.gone.clone();
+        let Self { half, handle, gone } = self;
         tokio::select! {
+            // The cheaper one first: mostly there is room.
             biased;
+            sent = send(half, handle, item) => sent,
             () = gone.cancelled() => Err(Gone),
-            sent = self.send(item) => sent,
         }
     }
 }
 
-impl Outlet {
-    async fn send(&mut self, item: FromTarget) -> Result<(), Gone> {
-        let sent = match item {
-            FromTarget::Data(bytes) => self.half.data_bytes(bytes).await,
-            FromTarget::Stderr(bytes) => self.half.extended_data_bytes(1, bytes).await,
-            FromTarget::Eof => self.half.eof().await,
-            FromTarget::ExitStatus(status) => self.half.exit_status(status).await,
-            FromTarget::Close => self.half.close().await,
-            FromTarget::ExitSignal { signal, core_dumped, message } => {
-                // The write half knows no exit-signal; the handle's queue is the same, so the order is kept.
-                let id = self.half.id();
-                let signal = Sig::Custom(signal);
-                return self
-                    .handle
-                    .exit_signal_request(id, signal, core_dumped, message, String::new())
-                    .await
-                    .map_err(|()| Gone);
-            }
-        };
-        sent.map_err(|_| Gone)
-    }
+async fn send(half: &ChannelWriteHalf<Msg>, handle: &Handle, item: FromTarget) -> Result<(), Gone> {
+    let sent = match item {
+        FromTarget::Data(bytes) => half.data_bytes(bytes).await,
+        FromTarget::Stderr(bytes) => half.extended_data_bytes(1, bytes).await,
+        FromTarget::Eof => half.eof().await,
+        FromTarget::ExitStatus(status) => half.exit_status(status).await,
+        FromTarget::Close => half.close().await,
+        FromTarget::ExitSignal { signal, core_dumped, message } => {
+            // The write half knows no exit-signal; the handle's queue is the same, so the order is kept.
+            let signal = Sig::Custom(signal);
+            return handle
+                .exit_signal_request(half.id(), signal, core_dumped, message, String::new())
+                .await
+                .map_err(|()| Gone);
+        }
+    };
+    sent.map_err(|_| Gone)
 }

@@ -86,8 +86,8 @@ impl Sink for Mouth {
         };
         tokio::select! {
             biased;
-            () = self.gone.cancelled() => Err(Gone),
             sent = sending => sent.map_err(|_| Gone),
+            () = self.gone.cancelled() => Err(Gone),
         }
     }
 }
