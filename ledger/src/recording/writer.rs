@@ -238,6 +238,11 @@ impl Patience {
         now
     }
 
+    /// Whether it helped the last time.
+    fn hopes(self) -> bool {
+        self.fruitless == 0
+    }
+
     fn learn(&mut self, helped: bool) {
         self.fruitless = if helped { 0 } else { (self.fruitless * 2 + 1).min(Self::LONGEST) };
         self.pause = self.fruitless;
@@ -254,8 +259,11 @@ fn pack(
     if payload.len() < WORTH_TRYING || !patience.tries() {
         return None;
     }
+    // What has just shrunk will most likely shrink again.
     let tried = match payload.split_at_checked(TRIED) {
-        Some((first, rest)) if !rest.is_empty() => compress(compressor, first, to).is_some(),
+        Some((first, rest)) if !rest.is_empty() && !patience.hopes() => {
+            compress(compressor, first, to).is_some()
+        }
         _ => true,
     };
     let packed = if tried { compress(compressor, payload, to) } else { None };
