@@ -132,7 +132,7 @@ impl Store {
              FROM authenticators WHERE operator = $1 AND kind = 'totp'",
         )
         .bind(operator)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reads)
         .await?)
     }
 

@@ -66,12 +66,12 @@ impl Store {
         // Two reads, but of rows that are never changed: a version applied in between is simply not seen yet.
         let row: Option<(i64, i64, String)> =
             sqlx::query_as("SELECT version, applied, applied_by FROM bundles ORDER BY version DESC LIMIT 1")
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.reads)
                 .await?;
         let Some((version, applied, applied_by)) = row else { return Ok(None) };
         let files = sqlx::query_as("SELECT name, content FROM bundle_files WHERE version = $1 ORDER BY name")
             .bind(version)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.reads)
             .await?;
         Ok(Some(StoredBundle { version: number(version)?, applied, applied_by, files }))
     }

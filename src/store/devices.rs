@@ -123,7 +123,7 @@ impl Store {
     pub async fn device(&self, name: &str) -> Result<Option<Device>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM devices WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?)
     }
 
@@ -134,7 +134,7 @@ impl Store {
     pub async fn device_by_key(&self, fingerprint: &str) -> Result<Option<Device>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM devices WHERE fingerprint = $1")
             .bind(fingerprint)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?)
     }
 
@@ -143,7 +143,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn devices(&self) -> Result<Vec<Device>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM devices ORDER BY name").fetch_all(&self.pool).await?)
+        Ok(sqlx::query_as("SELECT * FROM devices ORDER BY name").fetch_all(&self.reads).await?)
     }
 
     /// Turns the device to another state; leaving `Active` ends what was remembered of codes given on it. Says whether

@@ -57,7 +57,7 @@ impl Store {
         .bind(new.device)
         .bind(new.secret)
         .bind(new.expires)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Store {
         )
         .bind(id)
         .bind(now)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reads)
         .await?)
     }
 

@@ -73,7 +73,7 @@ impl Store {
         )
         .bind(operator)
         .bind(now)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reads)
         .await?)
     }
 

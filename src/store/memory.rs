@@ -112,7 +112,7 @@ impl Store {
         .bind(minute)
         .bind(USES_MAX)
         .bind(MINUTE_USES_MAX)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.writes)
         .await?;
         Ok(found.into_iter().max_by_key(|memory| memory.given))
     }
@@ -125,7 +125,7 @@ impl Store {
         Ok(sqlx::query("DELETE FROM mfa_memory WHERE device = $1 AND ($2 IS NULL OR operator = $2)")
             .bind(device)
             .bind(operator)
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?
             .rows_affected())
     }
@@ -137,7 +137,7 @@ impl Store {
     pub async fn forget_before(&self, given: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query("DELETE FROM mfa_memory WHERE given < $1")
             .bind(given)
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?
             .rows_affected())
     }
@@ -191,7 +191,7 @@ mod tests {
         }
         assert_eq!(recalled(&store, "lt-0", 0, 2000).await, None);
         assert!(recalled(&store, "lt-0", 0, 62_000).await.is_some());
-        sqlx::query("UPDATE mfa_memory SET uses = $1").bind(USES_MAX).execute(&store.pool).await.unwrap();
+        sqlx::query("UPDATE mfa_memory SET uses = $1").bind(USES_MAX).execute(&store.writes).await.unwrap();
         assert_eq!(recalled(&store, "lt-0", 0, 200_000).await, None);
     }
 
@@ -202,7 +202,7 @@ mod tests {
             store.remember(&given(&format!("lt-{n}"), id, 1000 + n)).await.unwrap();
         }
         let rows: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM mfa_memory").fetch_one(&store.pool).await.unwrap();
+            sqlx::query_scalar("SELECT COUNT(*) FROM mfa_memory").fetch_one(&store.reads).await.unwrap();
         assert_eq!(rows, ROWS_MAX);
         assert_eq!(recalled(&store, "lt-0", 0, 5000).await, None, "the oldest went");
         assert!(recalled(&store, "lt-19", 0, 5000).await.is_some());

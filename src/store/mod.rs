@@ -47,10 +47,17 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 /// How many rows a list gives at most, whatever was asked.
 pub const LIST_MAX: u32 = 10_000;
 
+/// Connections that read. What is read is in the system's cache: more would wait for a core.
+const READERS: u32 = 3;
+
 /// The database of one bastion. Cheap to clone: all clones share the connections.
+///
+/// SQLite lets one write at a time, and who finds it taken sleeps and tries again. So one connection writes, for which writers wait in
+/// turn, and readers never wait for it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    writes: SqlitePool,
+    reads: SqlitePool,
 }
 
 impl Store {
@@ -68,16 +75,21 @@ impl Store {
             .disable_statement_logging()
             // A server reaches no folder for temporary files; what is sorted here is bounded by `LIST_MAX`.
             .pragma("temp_store", "memory")
+            // In KiB, of each connection for as long as it lives; what one of them writes the others read anew, from the system's cache.
+            .pragma("cache_size", "-256")
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(10))
-            // A file does not hang up: asking it first whether it is there costs two switches of threads for each statement.
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Self::migrated(pool).await
+        let pool = |connections: u32, options: SqliteConnectOptions| async move {
+            let open = SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(10))
+                // A file does not hang up: asking it first whether it is there costs two switches of threads for each statement.
+                .test_before_acquire(false)
+                .connect_with(options);
+            open.await.map_err(|source| StoreError::Open { path: path.to_owned(), source })
+        };
+        let writes = migrated(pool(1, options.clone()).await?).await?;
+        let reads = pool(READERS, options.pragma("query_only", "on")).await?;
+        Ok(Self { writes, reads })
     }
 
     /// A database that lives as long as this value, with the same schema and the same code.
@@ -93,7 +105,8 @@ impl Store {
             .max_lifetime(None)
             .connect_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(true))
             .await?;
-        Self::migrated(pool).await
+        let pool = migrated(pool).await?;
+        Ok(Self { writes: pool.clone(), reads: pool })
     }
 
     /// Reads every page and checks it. The answer is `None` when all is well, else SQLite's first complaint.
@@ -101,28 +114,30 @@ impl Store {
     /// # Errors
     /// When the database cannot be read at all.
     pub async fn complaint(&self) -> Result<Option<String>, StoreError> {
-        let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
+        let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.reads).await?;
         Ok((answer != "ok").then_some(answer))
     }
 
     /// Writes what is in the write-ahead file into the database and closes. Later calls fail.
     pub async fn close(&self) {
-        self.pool.close().await;
-    }
-
-    async fn migrated(pool: SqlitePool) -> Result<Self, StoreError> {
-        MIGRATIONS.run(&pool).await.map_err(|source| match source {
-            MigrateError::VersionMissing(found) => StoreError::Newer { found, ours: newest() },
-            other => StoreError::Migrate(other),
-        })?;
-        Ok(Self { pool })
+        self.reads.close().await;
+        self.writes.close().await;
     }
 
     /// A transaction that holds the write lock from its first moment, so that it never fails half-way for having read
     /// before another wrote.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(self.writes.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// Brings the schema up to this version's.
+async fn migrated(pool: SqlitePool) -> Result<SqlitePool, StoreError> {
+    MIGRATIONS.run(&pool).await.map_err(|source| match source {
+        MigrateError::VersionMissing(found) => StoreError::Newer { found, ours: newest() },
+        other => StoreError::Migrate(other),
+    })?;
+    Ok(pool)
 }
 
 fn newest() -> i64 {
@@ -160,10 +175,14 @@ mod tests {
     async fn the_file_is_opened_for_durability() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("bartizan.db")).await.unwrap();
-        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
-        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.pool).await.unwrap();
-        let foreign: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&store.pool).await.unwrap();
+        let (reads, writes) = (&store.reads, &store.writes);
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(writes).await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(writes).await.unwrap();
+        let foreign: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(writes).await.unwrap();
         assert_eq!((journal.as_str(), synchronous, foreign), ("wal", 2, 1));
+        let written =
+            sqlx::query("INSERT INTO meta (key, value) VALUES ('by', 'a reader')").execute(reads).await;
+        assert!(written.is_err());
     }
 
     #[tokio::test]
@@ -175,7 +194,7 @@ mod tests {
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
              VALUES (9999, 'from later', TRUE, x'00', 0)",
         )
-        .execute(&store.pool)
+        .execute(&store.writes)
         .await
         .unwrap();
         store.close().await;

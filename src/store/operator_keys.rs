@@ -74,7 +74,7 @@ impl Store {
     pub async fn operator_key(&self, fingerprint: &str) -> Result<Option<OperatorKey>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM operator_keys WHERE fingerprint = $1")
             .bind(fingerprint)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?)
     }
 
@@ -85,7 +85,7 @@ impl Store {
     pub async fn operator_keys(&self, operator: &str) -> Result<Vec<OperatorKey>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM operator_keys WHERE operator = $1 ORDER BY added, fingerprint")
             .bind(operator)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.reads)
             .await?)
     }
 
@@ -97,7 +97,7 @@ impl Store {
         let done = sqlx::query("DELETE FROM operator_keys WHERE operator = $1 AND fingerprint = $2")
             .bind(operator)
             .bind(fingerprint)
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?;
         Ok(done.rows_affected() == 1)
     }

@@ -77,7 +77,7 @@ impl Store {
         .bind(new.tenant)
         .bind(written(new.roles))
         .bind(now)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         if done.rows_affected() == 0 {
             let remedy = "; `operator enable` or another name may help";
@@ -97,7 +97,7 @@ impl Store {
         )
         .bind(name)
         .bind(now)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Store {
     pub async fn operator(&self, name: &str) -> Result<Option<Operator>, StoreError> {
         let row: Option<Row> = sqlx::query_as("SELECT * FROM operators WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?;
         row.map(Operator::try_from).transpose()
     }
@@ -120,7 +120,7 @@ impl Store {
     /// When the database fails.
     pub async fn operators(&self) -> Result<Vec<Operator>, StoreError> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT * FROM operators ORDER BY name").fetch_all(&self.pool).await?;
+            sqlx::query_as("SELECT * FROM operators ORDER BY name").fetch_all(&self.reads).await?;
         rows.into_iter().map(Operator::try_from).collect()
     }
 

@@ -49,7 +49,7 @@ impl Store {
             "SELECT serial, seen FROM device_serials WHERE device_key = $1 ORDER BY serial DESC",
         )
         .bind(device_key)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reads)
         .await?;
         let highest = rows.first().map_or(0, |row| row.0);
         Ok(TakenSerials {
@@ -110,7 +110,7 @@ impl Store {
     pub async fn last_report(&self, device: &str) -> Result<Option<LastReport>, StoreError> {
         Ok(sqlx::query_as("SELECT proven, report FROM device_reports WHERE device = $1")
             .bind(device)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?)
     }
 }

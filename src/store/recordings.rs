@@ -136,7 +136,7 @@ impl Store {
         .bind(new.kind)
         .bind(new.command)
         .bind(new.started)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await
         .map_err(|e| StoreError::exists(e, "recording", new.id, ""))?;
         Ok(())
@@ -160,7 +160,7 @@ impl Store {
         .bind(count(end.frames))
         .bind(count(end.ignored))
         .bind(end.digest.map(|digest| digest.as_slice()))
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -172,7 +172,7 @@ impl Store {
     pub async fn recording(&self, id: &str) -> Result<Option<Recording>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM recordings WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reads)
             .await?)
     }
 
@@ -193,7 +193,7 @@ impl Store {
         .bind(filter.since)
         .bind(filter.until)
         .bind(filter.limit.unwrap_or(LIST_MAX).min(LIST_MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reads)
         .await?;
         found.reverse();
         Ok(found)
@@ -205,7 +205,7 @@ impl Store {
     /// When the database fails.
     pub async fn open_recordings(&self) -> Result<Vec<Recording>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM recordings WHERE state = 'open' ORDER BY started, id")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.reads)
             .await?)
     }
 }

@@ -35,7 +35,7 @@ impl Store {
     pub async fn recovery_left(&self, authenticator: i64) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar("SELECT COUNT(*) FROM recovery_codes WHERE authenticator = $1")
             .bind(authenticator)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.reads)
             .await?)
     }
 

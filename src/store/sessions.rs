@@ -98,7 +98,7 @@ impl Store {
         .bind(new.peer)
         .bind(new.started)
         .bind(new.reason)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await
         .map_err(|e| StoreError::exists(e, "session", new.id, ""))?;
         Ok(())
@@ -116,7 +116,7 @@ impl Store {
         .bind(end.ended)
         .bind(end.outcome)
         .bind(end.code)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -126,7 +126,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM sessions WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query_as("SELECT * FROM sessions WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await?)
     }
 
     /// Sessions that match, oldest first.
@@ -145,7 +148,7 @@ impl Store {
         .bind(filter.since)
         .bind(filter.until)
         .bind(filter.limit.unwrap_or(LIST_MAX).min(LIST_MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reads)
         .await?;
         found.reverse();
         Ok(found)
@@ -157,7 +160,7 @@ impl Store {
     /// When the database fails.
     pub async fn open_sessions(&self) -> Result<Vec<Session>, StoreError> {
         Ok(sqlx::query_as("SELECT * FROM sessions WHERE ended IS NULL ORDER BY started, id")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.reads)
             .await?)
     }
 }

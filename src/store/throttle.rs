@@ -112,7 +112,7 @@ impl Store {
     pub async fn forget_sources(&self, now: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query("DELETE FROM source_failures WHERE last <= $1")
             .bind(now.saturating_sub(SOURCE_MEMORY_MS))
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?
             .rows_affected())
     }

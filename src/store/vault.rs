@@ -62,7 +62,7 @@ impl Store {
         .bind(now)
         .bind(new.by)
         .bind(i64::from(LIST_MAX))
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await
         .map_err(|error| {
             StoreError::exists(error, "vaulted secret", new.name, "; replace it with --replace")
@@ -90,7 +90,7 @@ impl Store {
         .bind(new.sealed)
         .bind(now)
         .bind(new.by)
-        .execute(&self.pool)
+        .execute(&self.writes)
         .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -106,7 +106,7 @@ impl Store {
         )
         .bind(tenant)
         .bind(name)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reads)
         .await?)
     }
 
@@ -120,7 +120,7 @@ impl Store {
              ORDER BY name, tenant LIMIT $1",
         )
         .bind(i64::from(LIST_MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reads)
         .await?)
     }
 
@@ -132,7 +132,7 @@ impl Store {
         let done = sqlx::query("DELETE FROM vault WHERE tenant = $1 AND name = $2")
             .bind(tenant)
             .bind(name)
-            .execute(&self.pool)
+            .execute(&self.writes)
             .await?;
         Ok(done.rows_affected() > 0)
     }
