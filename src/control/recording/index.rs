@@ -4,7 +4,7 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keys::RecordingKey;
@@ -31,6 +31,8 @@ const MARKS: u64 = 64 << 10;
 const GLIMPSE: usize = 3;
 /// The form of what is kept; another one is made anew.
 const FORM: u32 = 1;
+/// How long a seek waits for its marks before the reader's keys are looked at.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Indexes made at once by this process.
 const AT_ONCE: usize = 2;
 
@@ -69,6 +71,7 @@ pub(super) struct Glimpse {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     inner: Mutex<Inner>,
+    marked: Condvar,
     stop: AtomicBool,
 }
 
@@ -79,6 +82,8 @@ struct Inner {
     held: usize,
     marks: Vec<Mark>,
     sizes: Vec<Mark>,
+    /// Whether more marks come.
+    marking: bool,
     /// The time of the last frame, once it is known.
     last: Option<u64>,
     reached: u64,
@@ -110,7 +115,11 @@ impl Index {
             };
             index.take_up(&work);
             // Without a thread seeks take longer, and nothing else.
-            let _ = std::thread::Builder::new().name("replay index".into()).spawn(move || work.run());
+            index.lock().marking = true;
+            let thread = std::thread::Builder::new().name("replay index".into());
+            if thread.spawn(move || work.run()).is_err() {
+                index.lock().marking = false;
+            }
         }
         (index, making)
     }
@@ -138,9 +147,14 @@ impl Index {
         inner.whole || inner.done || inner.reached >= at
     }
 
-    /// Where the screen of the moment `at` can be guessed from, when that is far beyond byte `known`.
+    /// Where the screen of the moment `at` can be guessed from, when that is far beyond byte `known`. Waits a moment for the marks to
+    /// come that far: from an earlier one the way would be long.
     pub(super) fn glimpse(&self, at: u64, known: u64) -> Option<Glimpse> {
-        let inner = self.lock();
+        let waiting = self.marked.wait_timeout_while(self.lock(), PATIENCE, |inner| !inner.marked(at));
+        let (inner, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        if !inner.marked(at) {
+            return None;
+        }
         let near = inner.marks.partition_point(|mark| mark.at <= at).checked_sub(GLIMPSE)?;
         let from = *inner.marks.get(near)?;
         let size = inner.sizes.partition_point(|mark| mark.offset < from.offset).checked_sub(1);
@@ -163,6 +177,11 @@ impl Index {
 }
 
 impl Inner {
+    /// Whether all marks up to the moment `at` are there.
+    fn marked(&self, at: u64) -> bool {
+        !self.marking || self.marks.last().is_some_and(|mark| mark.at > at)
+    }
+
     fn keep(&mut self, key: Key) {
         self.held += key.still.size();
         self.keys.push(key);
@@ -214,7 +233,10 @@ impl Work {
     fn run(self) {
         // What is here is in no hurry: it must not slow a session.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 15);
-        if self.outlined().is_err() || self.index.lock().whole {
+        let outlined = self.outlined();
+        self.index.lock().marking = false;
+        self.index.marked.notify_all();
+        if outlined.is_err() || self.index.lock().whole {
             self.index.lock().done = true;
             return;
         }
@@ -231,7 +253,10 @@ impl Work {
         let last = outline(&self.path, every, |spot, mark| {
             let mut inner = self.index.lock();
             match spot {
-                Spot::Any => inner.marks.push(mark),
+                Spot::Any => {
+                    inner.marks.push(mark);
+                    self.index.marked.notify_all();
+                }
                 Spot::Size => {
                     // Of many in one place the last one counts.
                     if inner.sizes.last().is_some_and(|last| last.offset / every == mark.offset / every) {

@@ -190,3 +190,18 @@ fn kept_screens_are_let_go_before_they_take_too_much_room() {
     }
     assert!(inner.keys.is_sorted_by_key(|key| key.at) && inner.stride > STRIDE * 8);
 }
+
+#[test]
+fn no_moment_is_guessed_from_marks_that_have_not_come_that_far() {
+    let index = Index::default();
+    let mark = |nth: u64| Mark { offset: nth * 2 * FAR, seq: nth, at: nth * SECOND };
+    index.lock().marks = (1..=8).map(mark).collect();
+    index.lock().marking = true;
+    assert_eq!(index.glimpse(7 * SECOND, 0).map(|glimpse| glimpse.from.seq), Some(5));
+    assert_eq!(index.glimpse(9 * SECOND, 0), None);
+    index.lock().marks.extend([9, 10].map(mark));
+    assert_eq!(index.glimpse(9 * SECOND, 0).map(|glimpse| glimpse.from.seq), Some(7));
+    // No more marks come: the last ones are the nearest.
+    index.lock().marking = false;
+    assert_eq!(index.glimpse(100 * SECOND, 0).map(|glimpse| glimpse.from.seq), Some(8));
+}
