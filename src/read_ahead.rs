@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is kept while little comes: a line of typing, a key exchange.
-const SMALL: usize = 2 << 10;
+const SMALL: usize = 1 << 10;
 /// What is read at once while much comes: half the system calls of unbuffered reads.
 const LARGE: usize = 64 << 10;
 /// Times in a row that nothing more has come, and little before it, after which the large buffer is given up. An idle connection
