@@ -25,7 +25,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
 pub use authenticators::{NewTotp, Replace, Totp};
 pub use bundles::{BundleFile, StoredBundle};
@@ -84,6 +84,8 @@ impl Store {
                 .acquire_timeout(Duration::from_secs(10))
                 // A file does not hang up: asking it first whether it is there costs two switches of threads for each statement.
                 .test_before_acquire(false)
+                // SQLite ends a transaction by itself when the disk fails it; sqlx then takes it to be open for ever.
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_with(options);
             open.await.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
@@ -183,6 +185,19 @@ mod tests {
         let written =
             sqlx::query("INSERT INTO meta (key, value) VALUES ('by', 'a reader')").execute(reads).await;
         assert!(written.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_is_not_in_the_way_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bartizan.db")).await.unwrap();
+        let mut failing = store.begin().await.unwrap();
+        // What SQLite does when the disk is full or broken.
+        sqlx::query("ROLLBACK").execute(&mut *failing).await.unwrap();
+        assert!(failing.commit().await.is_err());
+        store.begin().await.unwrap().commit().await.unwrap();
+        store.set_meta("node", "n-1").await.unwrap();
+        assert_eq!(store.meta("node").await.unwrap().as_deref(), Some("n-1"));
     }
 
     #[tokio::test]
