@@ -229,13 +229,23 @@ impl Drop for Turn {
     }
 }
 
+/// While this lives, more marks may come.
+struct Marking<'a>(&'a Index);
+
+impl Drop for Marking<'_> {
+    fn drop(&mut self) {
+        self.0.lock().marking = false;
+        self.0.marked.notify_all();
+    }
+}
+
 impl Work {
     fn run(self) {
         // What is here is in no hurry: it must not slow a session.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 15);
+        let marking = Marking(&self.index);
         let outlined = self.outlined();
-        self.index.lock().marking = false;
-        self.index.marked.notify_all();
+        drop(marking);
         if outlined.is_err() || self.index.lock().whole {
             self.index.lock().done = true;
             return;
