@@ -44,6 +44,9 @@ pub enum ServeError {
     /// The log.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The threads that carry connections.
+    #[error("cannot start a thread for each core: {0}; free some threads or file descriptors")]
+    Threads(std::io::Error),
 }
 
 /// What a server takes hold of before the first thread is started, in this order: the directory, the sockets, and then itself.
@@ -109,6 +112,9 @@ pub(super) async fn run(
     environment: &Environment,
     ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
+    let cores = tokio::runtime::Handle::current().metrics().num_workers();
+    // They outlive all that logs: what a connection has still to say is said.
+    let carriers = Arc::new(ssh::Carriers::start(cores).map_err(ServeError::Threads)?);
     let door = Door::open(&bastion.config.dir)?;
     let mut started = bastion.audit.event("system.started");
     started.detail.insert("version".into(), env!("CARGO_PKG_VERSION").into());
@@ -122,11 +128,12 @@ pub(super) async fn run(
     let admin = doors.admin.map(|admin| tokio::spawn(admin.serve(bastion.clone(), closed.clone())));
     let notify = environment.notify.clone();
     let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
-    let served = ssh::serve(bastion.clone(), doors.ssh, stop, async |bound: &[SocketAddr]| {
-        ready(bound).await;
-        tell_systemd(notify.as_deref(), "READY=1");
-    })
-    .await;
+    let served =
+        ssh::serve(bastion.clone(), doors.ssh, carriers.clone(), stop, async |bound: &[SocketAddr]| {
+            ready(bound).await;
+            tell_systemd(notify.as_deref(), "READY=1");
+        })
+        .await;
     listening.abort();
     closed.cancel();
     let _ = control.await;
@@ -141,6 +148,7 @@ pub(super) async fn run(
     bastion.audit.note(bastion.audit.event("system.stopped")).await?;
     bastion.audit.stop().await;
     bastion.store.close().await;
+    drop(carriers);
     Ok(served?)
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// The threads; they end when this is dropped.
-pub(super) struct Carriers {
+pub struct Carriers {
     carriers: Vec<Carrier>,
     _over: DropGuard,
 }
@@ -25,10 +25,15 @@ struct Carrier {
 
 impl Carriers {
     /// So many threads; at least one.
-    pub(super) fn start(threads: usize) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor to give.
+    pub fn start(threads: usize) -> io::Result<Self> {
         let over = CancellationToken::new();
+        // Ends also those that were started when one cannot be.
+        let guard = over.clone().drop_guard();
         let carriers = (0..threads.max(1)).map(|_| Carrier::start(over.clone())).collect::<Result<_, _>>()?;
-        Ok(Self { carriers, _over: over.drop_guard() })
+        Ok(Self { carriers, _over: guard })
     }
 
     /// Has the thread with the fewest connections carry `stream`, in the way that `carry` begins there.

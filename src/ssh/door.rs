@@ -32,7 +32,14 @@ impl Door {
         let ssh = &bastion.config.ssh;
         let places = Arc::new(Places::new(ssh, bastion.clock.clone()));
         let unnamed = Arc::new(Semaphore::new(ssh.max_unauthenticated));
-        Self { bastion, places, names: Arc::default(), talking: Arc::default(), host_keys, unnamed }
+        Self {
+            bastion,
+            places,
+            names: Arc::default(),
+            talking: Arc::new(Talking::here()),
+            host_keys,
+            unnamed,
+        }
     }
 
     pub(super) fn bastion(&self) -> &Arc<Bastion> {

@@ -135,7 +135,7 @@ impl Inlet {
     /// Its channel is given no more than a trickle until it has drained.
     pub(super) fn slowed(&self) {
         self.slowed.store(true, Ordering::SeqCst);
-        self.drains(self.queued());
+        self.drains(self.queued.load(Ordering::SeqCst));
     }
 
     /// So many bytes are left in it.

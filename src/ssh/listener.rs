@@ -64,9 +64,6 @@ pub enum ServeError {
         /// What the system said.
         why: io::Error,
     },
-    /// The threads that carry connections cannot be started.
-    #[error("cannot start a thread for each core: {0}; free some threads or file descriptors")]
-    Threads(io::Error),
     /// The host keys cannot be certified.
     #[error("cannot certify the host keys: {0}")]
     Keys(#[from] keys::CertificateError),
@@ -88,6 +85,7 @@ pub struct Stop {
 pub async fn serve(
     bastion: Arc<Bastion>,
     sockets: Vec<std::net::TcpListener>,
+    carriers: Arc<Carriers>,
     stop: Stop,
     ready: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
@@ -100,8 +98,6 @@ pub async fn serve(
     announce(&bastion, &bound)?;
     ready(&bound).await;
     let door = Arc::new(Door::new(bastion.clone()));
-    let cores = tokio::runtime::Handle::current().metrics().num_workers();
-    let carriers = Arc::new(Carriers::start(cores).map_err(ServeError::Threads)?);
     let tracker = TaskTracker::new();
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {

@@ -39,6 +39,7 @@ mod tunnel;
 mod visit;
 mod words;
 
+pub use carriers::Carriers;
 pub use descriptors::raise_limit;
 pub use listener::{ServeError, Stop, serve};
 pub use overheard::Overhearing;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policy::{OperatorName, TenantName};
+use tokio::runtime::Handle;
 
 use super::asking::Asking;
 use super::calling::Client;
@@ -32,9 +33,13 @@ const NO_TARGET: &str = "name a target: ssh operator+account+target@bastion";
 const TOO_MANY: &str = "too many commands at once; wait for one to end";
 const NOT_NOW: &str = "the bastion cannot check your roles now; try again in a moment";
 
-/// Counts the words that are being said, by operator and over all connections.
+/// Counts the words that are being said, by operator and over all connections, and has them said where they hold up no connection: a
+/// word may be long work on the disk.
 #[derive(Default)]
-pub(super) struct Talking(Mutex<HashMap<OperatorName, usize>>);
+pub(super) struct Talking {
+    counts: Mutex<HashMap<OperatorName, usize>>,
+    elsewhere: Option<Handle>,
+}
 
 /// A word that is being said; counted until it is dropped.
 pub(super) struct Turn {
@@ -43,6 +48,11 @@ pub(super) struct Turn {
 }
 
 impl Talking {
+    /// Words are said on the runtime that this is called on.
+    pub(super) fn here() -> Self {
+        Self { counts: Mutex::default(), elsewhere: Handle::try_current().ok() }
+    }
+
     /// A turn for this operator, unless they or all together have too many.
     fn turn(self: &Arc<Self>, operator: &OperatorName) -> Option<Turn> {
         let mut counts = self.lock();
@@ -55,7 +65,7 @@ impl Talking {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OperatorName, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,8 +115,12 @@ pub(super) fn begin(
                 None => return,
             }
         }
-        converse(&bastion, &speaker, start, asking).await;
-        drop(turn);
+        let elsewhere = turn.talking.elsewhere.clone().unwrap_or_else(Handle::current);
+        let saying = elsewhere.spawn(async move {
+            converse(&bastion, &speaker, start, asking).await;
+            drop(turn);
+        });
+        let _ = saying.await;
     });
 }
 
