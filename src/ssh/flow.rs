@@ -8,10 +8,11 @@
 //! only faster than its target is let go as soon as its inlet has drained to [`DRAINED`], before it runs dry.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use futures_util::task::AtomicWaker;
 use russh::ChannelId;
 
 use super::inlet::Inlet;
@@ -53,7 +54,7 @@ pub(super) struct Pace {
     /// A channel whose grant was held back has drained.
     drained: AtomicBool,
     /// Who holds grants back.
-    holder: Mutex<Option<Waker>>,
+    holder: AtomicWaker,
 }
 
 impl Pace {
@@ -78,25 +79,18 @@ impl Pace {
 
     /// Something is held back: `waker` is called once it need not be.
     pub(super) fn holds(&self, waker: &Waker) {
-        *self.holder() = Some(waker.clone());
+        self.holder.register(waker);
     }
 
     /// A channel whose grant was held back has drained.
     pub(super) fn drained(&self) {
         self.drained.store(true, Ordering::Release);
-        let waker = self.holder().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.holder.wake();
     }
 
     /// Whether what is held back may go; once.
     pub(super) fn take_drained(&self) -> bool {
-        self.drained.load(Ordering::Acquire) && self.drained.swap(false, Ordering::AcqRel)
-    }
-
-    fn holder(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+        self.drained.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -11,8 +11,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use russh::ChannelId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -40,7 +41,7 @@ pub(super) struct Gate {
     open_for_good: AtomicBool,
     /// The session was cut: the socket is not shut down, so that it is reset.
     reset: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    waker: AtomicWaker,
     /// All that waits, for the operations' numbers.
     waiting: meters::Queue,
 }
@@ -54,7 +55,7 @@ impl Default for Gate {
             uploading: 2 * HIGH,
             open_for_good: AtomicBool::new(false),
             reset: AtomicBool::new(false),
-            waker: Mutex::default(),
+            waker: AtomicWaker::new(),
             waiting: meters::queue(meters::Leg::Operator),
         }
     }
@@ -136,7 +137,7 @@ impl Gate {
         let now = self.queued.fetch_add(more, Ordering::SeqCst) + more;
         self.waits(more);
         if more < 0 && now <= LOW {
-            self.wake();
+            self.waker.wake();
         }
     }
 
@@ -154,14 +155,14 @@ impl Gate {
     pub(super) fn upload_waits(&self, waits: bool) {
         self.upload_waits.store(waits, Ordering::SeqCst);
         if waits {
-            self.wake();
+            self.waker.wake();
         }
     }
 
     /// The relay has ended: lets everything in, so that the connection's loop sees the end.
     pub(super) fn open(&self) {
         self.open_for_good.store(true, Ordering::SeqCst);
-        self.wake();
+        self.waker.wake();
     }
 
     /// The session was cut: whatever lies between is thrown away.
@@ -174,18 +175,11 @@ impl Gate {
         self.queued.load(Ordering::SeqCst) > high && !self.open_for_good.load(Ordering::SeqCst)
     }
 
-    fn wake(&self) {
-        let waker = lock(&self.waker).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
     fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
         if !self.closed() {
             return Poll::Ready(());
         }
-        *lock(&self.waker) = Some(context.waker().clone());
+        self.waker.register(context.waker());
         // Asked again: the last byte may have gone between the question and the waker's arrival.
         if self.closed() { Poll::Pending } else { Poll::Ready(()) }
     }
