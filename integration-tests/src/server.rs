@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -13,9 +14,13 @@ use crate::clock;
 use crate::sockets::connections_at;
 use crate::wait::{DEADLINE, ended, until};
 
+/// The longest that a server is left to a test that is not long: one that waits for what never comes then fails, for its clients end.
+const LIFETIME: Duration = Duration::from_secs(600);
+
 /// A running `bartizan serve`.
 pub struct Server {
     child: Child,
+    _lifetime: Option<Sender<()>>,
     address: SocketAddr,
 }
 
@@ -47,7 +52,8 @@ impl Server {
             // A line without its end is still being written.
             text.split_once('\n').map(|(line, _)| line.trim().parse().unwrap())
         });
-        Self { child, address }
+        let lifetime = limited(child.id());
+        Self { child, _lifetime: lifetime, address }
     }
 
     /// Where it listens.
@@ -124,6 +130,22 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Ends this process when its time is over, unless what is answered is dropped before, or tests were asked for that take long.
+fn limited(id: u32) -> Option<Sender<()>> {
+    if std::env::args().any(|argument| argument.ends_with("ignored")) {
+        return None;
+    }
+    let (sender, dropped) = channel::<()>();
+    std::thread::spawn(move || {
+        if dropped.recv_timeout(LIFETIME) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the bastion {id} was ended after {LIFETIME:?}: its test waits for what does not come");
+            let pid = Pid::from_raw(id.try_into().unwrap()).unwrap();
+            rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        }
+    });
+    Some(sender)
 }
 
 /// A program of the workspace, beside the test's own.
