@@ -43,7 +43,7 @@ pub const RECORDINGS_OPEN: &str = "bartizan_recordings_open";
 pub const RECORDINGS_UNSEALED: &str = "bartizan_recordings_unsealed";
 /// Bytes handed to recordings that are not on disk yet.
 pub const RECORDING_BEHIND: &str = "bartizan_recording_unsynced_bytes";
-/// Time since the last whole round of fsyncs.
+/// How long the oldest recorded bytes have waited for the disk.
 pub const RECORDING_AGE: &str = "bartizan_recording_sync_age_seconds";
 /// Entries in the audit log.
 pub const LOG_ENTRIES: &str = "bartizan_audit_entries";
@@ -83,7 +83,11 @@ pub fn describe() {
     describe_gauge!(RECORDINGS_OPEN, "recordings being written");
     describe_gauge!(RECORDINGS_UNSEALED, "recordings that could not be sealed yet");
     describe_gauge!(RECORDING_BEHIND, Unit::Bytes, "bytes handed to recordings and not yet on disk");
-    describe_gauge!(RECORDING_AGE, Unit::Seconds, "time since the last whole round of fsyncs");
+    describe_gauge!(
+        RECORDING_AGE,
+        Unit::Seconds,
+        "how long the oldest recorded bytes have waited for the disk; 0 when none do"
+    );
     describe_gauge!(LOG_ENTRIES, "entries in the audit log");
     describe_gauge!(LOG_UNSIGNED, "entries that no signed checkpoint vouches for yet");
     describe_gauge!(LOG_WAITS, Unit::Seconds, "how long the oldest entry without a checkpoint has waited");

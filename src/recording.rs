@@ -99,7 +99,14 @@ pub async fn make(bastion: &Arc<Bastion>, permitted: &Permitted, place: &Place) 
         .map_err(|why| RecordError::Write(why.to_string()))??;
     let files = Files::of(permitted.kind(), permitted.asked());
     let unsealed = bastion.recordings.open(id.clone());
-    let tape = Tape::new(id, writer, keep(bastion, permitted), files, bastion.clock.clone());
+    let tape = Tape::new(
+        id,
+        writer,
+        keep(bastion, permitted),
+        files,
+        bastion.clock.clone(),
+        bastion.recordings.bell(),
+    );
     Ok(Made { tape: Arc::new(tape), at: now, unsealed })
 }
 
@@ -128,8 +135,8 @@ async fn begin(
     tape: &Arc<Tape>,
     started: i64,
 ) -> Result<Opened, RecordError> {
-    tape.begin(permitted.asked()).map_err(|why| RecordError::Write(why.to_string()))?;
     bastion.recordings.add(tape);
+    tape.begin(permitted.asked()).map_err(|why| RecordError::Write(why.to_string()))?;
     let kind = if permitted.asked().start.is_session() { "channel.session" } else { "channel.stream" };
     let mut event = event(bastion, kind, permitted, place);
     event.detail.insert("recording".into(), id.as_str().into());

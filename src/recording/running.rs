@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{Thread, park};
 use std::time::Duration;
 
 use ledger::evidence;
@@ -19,6 +20,8 @@ use crate::meters;
 
 /// Between two entries of the log that say how far the running recordings have come.
 const COMMIT: Duration = Duration::from_secs(5);
+/// Nothing waits for the disk.
+const NOTHING: u64 = u64::MAX;
 
 /// All recordings being written: syncs them together and commits how far they have come.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Recordings {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     running: Arc<Running>,
+    bell: Arc<Bell>,
     /// Those that could not be sealed.
     unsealed: Arc<Mutex<BTreeSet<RecordingId>>>,
 }
@@ -53,11 +57,48 @@ impl Drop for Unsealed {
 }
 
 /// The tapes that are synced together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Running {
     tapes: Mutex<Vec<Weak<Tape>>>,
-    /// When a whole round of syncs was last done, in milliseconds of the monotonic clock.
-    synced_at: AtomicU64,
+    /// Since when something has waited for the disk, in milliseconds of the monotonic clock, or [`NOTHING`].
+    waits: AtomicU64,
+}
+
+/// Rung by who writes; heard by the thread that syncs, which sleeps while nobody does.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: AtomicBool,
+    over: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Something was written. The thread is woken once for all that is written until it looks.
+    pub(super) fn ring(&self) {
+        // What was written is seen by who stills it after this, or it is found rung.
+        fence(Ordering::SeqCst);
+        if !self.rung.load(Ordering::Relaxed) && !self.rung.swap(true, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.thread.get().inspect(|thread| thread.unpark());
+    }
+
+    /// Whether it was rung, and not for the last time.
+    fn wait(&self) -> bool {
+        while !self.rung.load(Ordering::Acquire) && !self.over.load(Ordering::Acquire) {
+            park();
+        }
+        !self.over.load(Ordering::Acquire)
+    }
+
+    /// What is written from here on rings anew.
+    fn still(&self) {
+        self.rung.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// How far the running recordings are behind.
@@ -67,26 +108,27 @@ pub struct Behind {
     pub running: usize,
     /// Bytes handed to them that are not on disk yet.
     pub bytes: u64,
-    /// Since a whole round of syncs was last done.
+    /// How long the oldest of them have waited.
     pub since: Duration,
 }
 
 impl Recordings {
-    /// Starts the syncer, every `flush`, and the committer. Both end with the runtime.
+    /// Starts the syncer, which lets what was written wait for `flush` at most, and the committer. Both end with this value.
     pub fn start(
         dir: PathBuf,
         flush: Duration,
         audit: Audit,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
-        let running: Arc<Running> = Arc::default();
-        let (synced, its_clock) = (running.clone(), clock.clone());
-        let log = audit.log_dir().to_owned();
-        std::thread::Builder::new()
+        let running = Arc::new(Running { tapes: Mutex::default(), waits: AtomicU64::new(NOTHING) });
+        let (bell, log): (Arc<Bell>, _) = (Arc::default(), audit.log_dir().to_owned());
+        let (synced, rung, its_clock) = (running.clone(), bell.clone(), clock.clone());
+        let syncer = std::thread::Builder::new()
             .name("recordings".into())
-            .spawn(move || sync_all(&synced, flush, &log, its_clock.as_ref()))?;
+            .spawn(move || sync_all(&synced, &rung, flush, &log, its_clock.as_ref()))?;
+        let _ = bell.thread.set(syncer.thread().clone());
         tokio::spawn(commit_all(Arc::downgrade(&running), audit));
-        Ok(Self { dir, clock, running, unsealed: Arc::default() })
+        Ok(Self { dir, clock, running, bell, unsealed: Arc::default() })
     }
 
     /// The folder the recordings lie in.
@@ -97,12 +139,11 @@ impl Recordings {
     /// How far the running recordings are behind.
     pub fn behind(&self) -> Behind {
         let tapes = self.running.alive();
-        let since = Duration::from_millis(self.running.synced_at.load(Ordering::Relaxed));
-        Behind {
-            running: tapes.len(),
-            bytes: tapes.iter().map(|tape| tape.behind()).sum(),
-            since: self.clock.monotonic().saturating_sub(since),
-        }
+        let since = match self.running.waits.load(Ordering::Relaxed) {
+            NOTHING => Duration::ZERO,
+            waits => self.clock.monotonic().saturating_sub(Duration::from_millis(waits)),
+        };
+        Behind { running: tapes.len(), bytes: tapes.iter().map(|tape| tape.behind()).sum(), since }
     }
 
     /// The recordings that could not be sealed; nobody writes them any more.
@@ -115,12 +156,24 @@ impl Recordings {
         lock(&self.unsealed).remove(id);
     }
 
+    /// What a tape rings when it was written to.
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
+    }
+
     pub(super) fn open(&self, id: RecordingId) -> Unsealed {
         Unsealed { id, all: self.unsealed.clone(), sealed: false }
     }
 
     pub(super) fn add(&self, tape: &Arc<Tape>) {
         lock(&self.running.tapes).push(Arc::downgrade(tape));
+    }
+}
+
+impl Drop for Recordings {
+    fn drop(&mut self) {
+        self.bell.over.store(true, Ordering::Release);
+        self.bell.wake();
     }
 }
 
@@ -138,10 +191,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
 /// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
-fn sync_all(running: &Arc<Running>, flush: Duration, log: &Path, clock: &dyn Clock) {
-    // Ends when the `Recordings` is gone: then this is the only owner left.
-    while Arc::strong_count(running) > 1 {
+fn sync_all(running: &Running, bell: &Bell, flush: Duration, log: &Path, clock: &dyn Clock) {
+    while bell.wait() {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(NOTHING);
+        running.waits.store(milliseconds(clock.monotonic()), Ordering::Relaxed);
         std::thread::sleep(flush);
+        bell.still();
         let begun = clock.monotonic();
         let tapes = running.alive();
         let full = !tapes.is_empty() && !has_reserve(log);
@@ -154,11 +209,10 @@ fn sync_all(running: &Arc<Running>, flush: Duration, log: &Path, clock: &dyn Clo
                 tape.give_up("the disk is full");
             }
         }
-        let done = clock.monotonic();
         if !tapes.is_empty() {
-            meters::recordings_synced(done.saturating_sub(begun));
+            meters::recordings_synced(clock.monotonic().saturating_sub(begun));
         }
-        running.synced_at.store(u64::try_from(done.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        running.waits.store(NOTHING, Ordering::Relaxed);
     }
 }
 
@@ -182,5 +236,31 @@ async fn commit_all(running: Weak<Running>, audit: Audit) {
                 tracing::error!(%why, "how far the recordings have come was not logged");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_written_is_slept_over() {
+        const WRITTEN: u64 = 200_000;
+        let (bell, written) = (Arc::new(Bell::default()), Arc::new(AtomicU64::new(0)));
+        let (heard, read) = (bell.clone(), written.clone());
+        let syncer = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < WRITTEN && heard.wait() {
+                heard.still();
+                seen = read.load(Ordering::Acquire);
+            }
+            seen
+        });
+        bell.thread.set(syncer.thread().clone()).unwrap();
+        for _ in 0..WRITTEN {
+            written.fetch_add(1, Ordering::Release);
+            bell.ring();
+        }
+        assert_eq!(syncer.join().unwrap(), WRITTEN);
     }
 }

@@ -12,6 +12,7 @@ use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 
 use super::files::{Facts, Files};
+use super::running::Bell;
 use crate::channel::{Asked, FromOperator, FromTarget, Size};
 use crate::clock::Clock;
 use crate::ids::RecordingId;
@@ -73,6 +74,7 @@ pub struct Tape {
     keep: Keep,
     clock: Arc<dyn Clock>,
     syncer: Syncer,
+    bell: Arc<Bell>,
     inner: Mutex<Inner>,
 }
 
@@ -89,6 +91,7 @@ impl Tape {
         keep: Keep,
         files: Option<Files>,
         clock: Arc<dyn Clock>,
+        bell: Arc<Bell>,
     ) -> Self {
         let syncer = writer.syncer();
         let inner = Inner {
@@ -104,7 +107,7 @@ impl Tape {
             failed: None,
             committed: 0,
         };
-        Self { id, keep, clock, syncer, inner: Mutex::new(inner) }
+        Self { id, keep, clock, syncer, bell, inner: Mutex::new(inner) }
     }
 
     /// The recording's name.
@@ -324,6 +327,7 @@ impl Tape {
             inner.failed.get_or_insert_with(|| Unrecorded(why.to_string()));
             inner.writer = None;
         }
+        self.bell.ring();
         self.sound(inner)
     }
 
