@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is kept while little comes: a line of typing, a key exchange.
+/// What is kept while little comes: a line of typing.
 const SMALL: usize = 1 << 10;
 /// What is read at once while much comes: half the system calls of unbuffered reads.
 const LARGE: usize = 64 << 10;
+/// How much larger a buffer becomes that was filled: a key exchange fills the small one, and must not leave a large one behind.
+const STEP: usize = 8;
 /// Times in a row that nothing more has come, and little before it, after which the large buffer is given up. An idle connection
 /// is looked at that often in a minute; one that carries much is looked at many times between two packets.
 const QUIET: u32 = 32;
@@ -47,7 +49,7 @@ impl<S> ReadAhead<S> {
     /// The buffer was filled, so more may follow.
     fn grow(&mut self) {
         if self.buffer.len() < LARGE {
-            self.buffer = vec![0; LARGE].into();
+            self.buffer = vec![0; (self.buffer.len() * STEP).min(LARGE)].into();
         }
     }
 
@@ -141,6 +143,19 @@ mod tests {
         }
         sending.await.unwrap();
         assert!(got == expected);
+    }
+
+    #[tokio::test]
+    async fn a_key_exchange_leaves_no_large_buffer() {
+        let (mut near, far) = duplex(1 << 20);
+        let (mut ahead, mut piece) = (ReadAhead::new(far), [0; 1000]);
+        for _ in 0..8 {
+            near.write_all(&[7; 4000]).await.unwrap();
+            for _ in 0..4 {
+                ahead.read_exact(&mut piece).await.unwrap();
+            }
+            assert!(ahead.buffer.len() < LARGE);
+        }
     }
 
     #[tokio::test]
