@@ -12,8 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SMALL: usize = 1 << 10;
 /// What is read at once while much comes: half the system calls of unbuffered reads.
 const LARGE: usize = 64 << 10;
-/// How much larger a buffer becomes that was filled: a key exchange fills the small one, and must not leave a large one behind.
-const STEP: usize = 8;
 /// Times in a row that nothing more has come, and little before it, after which the large buffer is given up. An idle connection
 /// is looked at that often in a minute; one that carries much is looked at many times between two packets.
 const QUIET: u32 = 32;
@@ -46,10 +44,10 @@ impl<S> ReadAhead<S> {
         self.from += taken;
     }
 
-    /// The buffer was filled, so more may follow.
+    /// The buffer was filled, so more may follow. By steps: a key exchange must not leave a large buffer behind.
     fn grow(&mut self) {
         if self.buffer.len() < LARGE {
-            self.buffer = vec![0; (self.buffer.len() * STEP).min(LARGE)].into();
+            self.buffer = vec![0; self.buffer.len() * 2].into();
         }
     }
 

@@ -14,13 +14,15 @@ use crate::clock;
 use crate::sockets::connections_at;
 use crate::wait::{DEADLINE, ended, until};
 
-/// The longest that a server is left to a test that is not long: one that waits for what never comes then fails, for its clients end.
+/// The longest that a server is left to a test, also to one that is long: one that waits for what never comes then fails, for its
+/// clients end.
 const LIFETIME: Duration = Duration::from_secs(600);
+const LONG_LIFETIME: Duration = Duration::from_secs(3 * 3600);
 
 /// A running `bartizan serve`.
 pub struct Server {
     child: Child,
-    _lifetime: Option<Sender<()>>,
+    _lifetime: Sender<()>,
     address: SocketAddr,
 }
 
@@ -132,20 +134,19 @@ impl Drop for Server {
     }
 }
 
-/// Ends this process when its time is over, unless what is answered is dropped before, or tests were asked for that take long.
-fn limited(id: u32) -> Option<Sender<()>> {
-    if std::env::args().any(|argument| argument.ends_with("ignored")) {
-        return None;
-    }
+/// Ends this process when its time is over, unless what is answered is dropped before.
+fn limited(id: u32) -> Sender<()> {
+    let long = std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored");
+    let lifetime = if long { LONG_LIFETIME } else { LIFETIME };
     let (sender, dropped) = channel::<()>();
     std::thread::spawn(move || {
-        if dropped.recv_timeout(LIFETIME) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("the bastion {id} was ended after {LIFETIME:?}: its test waits for what does not come");
+        if dropped.recv_timeout(lifetime) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the bastion {id} was ended after {lifetime:?}: its test waits for what does not come");
             let pid = Pid::from_raw(id.try_into().unwrap()).unwrap();
             rustix::process::kill_process(pid, Signal::KILL).unwrap();
         }
     });
-    Some(sender)
+    sender
 }
 
 /// A program of the workspace, beside the test's own.

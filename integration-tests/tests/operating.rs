@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bartizan_integration_tests::{Builder, DEADLINE, Rig, binary, ended, get, number, until};
 use serde_json::Value;
@@ -79,6 +80,25 @@ fn the_numbers_tell_of_a_session_and_name_nobody() {
         assert!(!text.contains(name), "{name} in\n{text}");
     }
     well_formed(&text);
+}
+
+#[test]
+fn what_was_recorded_is_soon_on_disk() {
+    let rig = scene().start();
+    let mut cat = rig.client("ana").start("db1", "cat");
+    let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
+    for _ in 0..4 {
+        input.write_all(b"x").unwrap();
+        output.read_exact(&mut [0]).unwrap();
+        // Long before the log says how far recordings have come, for which they are put on disk too.
+        until("the recording to be on disk", Duration::from_secs(1), || {
+            let nothing = ["bartizan_recording_unsynced_bytes", "bartizan_recording_sync_age_seconds"]
+                .map(|waits| rig.number(waits) == 0.0);
+            (nothing == [true, true]).then_some(())
+        });
+    }
+    drop(input);
+    assert!(ended("the client", &mut cat, DEADLINE).success());
 }
 
 /// Every series has a type, every line is a comment or a number, and the page for operators knows them all.

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use bartizan_integration_tests::{ACCOUNT, DEADLINE, Rig, until};
+use bartizan_integration_tests::{ACCOUNT, DEADLINE, Rig, ended, until};
 
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -194,7 +194,7 @@ fn words_are_bounded_and_end_with_what_they_rest_on() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&one), rustix::process::Signal::TERM)
         .unwrap();
     // Not for the end of its output, which its master holds: that may sleep over it until something else wakes it.
-    one.wait().unwrap();
+    ended("the tail", &mut one, DEADLINE);
     until("room for a word", DEADLINE, || {
         let said = shared.command("whoami").output().unwrap();
         (code(&said) == 0).then_some(())

@@ -60,24 +60,32 @@ impl Drop for Unsealed {
 #[derive(Debug)]
 struct Running {
     tapes: Mutex<Vec<Weak<Tape>>>,
-    /// Since when something has waited for the disk, in milliseconds of the monotonic clock, or [`NOTHING`].
+    /// When what is being put on disk was written, in milliseconds of the monotonic clock, or [`NOTHING`].
     waits: AtomicU64,
 }
 
 /// Rung by who writes; heard by the thread that syncs, which sleeps while nobody does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bell {
-    rung: AtomicBool,
+    /// When it was rung, in milliseconds of the monotonic clock, or [`NOTHING`].
+    rung: AtomicU64,
     over: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
+impl Default for Bell {
+    fn default() -> Self {
+        Self { rung: AtomicU64::new(NOTHING), over: AtomicBool::new(false), thread: OnceLock::new() }
+    }
+}
+
 impl Bell {
-    /// Something was written. The thread is woken once for all that is written until it looks.
-    pub(super) fn ring(&self) {
+    /// Something was written, at this time of the monotonic clock. The thread is woken once for all that is written until it looks.
+    pub(super) fn ring(&self, now: Duration) {
         // What was written is seen by who stills it after this, or it is found rung.
         fence(Ordering::SeqCst);
-        if !self.rung.load(Ordering::Relaxed) && !self.rung.swap(true, Ordering::SeqCst) {
+        let first = |rung| self.rung.compare_exchange(NOTHING, rung, Ordering::SeqCst, Ordering::Relaxed);
+        if self.rung.load(Ordering::Relaxed) == NOTHING && first(milliseconds(now)).is_ok() {
             self.wake();
         }
     }
@@ -88,17 +96,22 @@ impl Bell {
 
     /// Whether it was rung, and not for the last time.
     fn wait(&self) -> bool {
-        while !self.rung.load(Ordering::Acquire) && !self.over.load(Ordering::Acquire) {
+        while self.rung.load(Ordering::Acquire) == NOTHING && !self.over.load(Ordering::Acquire) {
             park();
         }
         !self.over.load(Ordering::Acquire)
     }
 
-    /// What is written from here on rings anew.
-    fn still(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+    /// What is written from here on rings anew. Answers when it was rung.
+    fn still(&self) -> u64 {
+        let rung = self.rung.swap(NOTHING, Ordering::SeqCst);
         fence(Ordering::SeqCst);
+        rung
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NOTHING - 1)
 }
 
 /// How far the running recordings are behind.
@@ -113,7 +126,7 @@ pub struct Behind {
 }
 
 impl Recordings {
-    /// Starts the syncer, which lets what was written wait for `flush` at most, and the committer. Both end with this value.
+    /// Starts the syncer, which lets what was written wait for `flush`, and the committer. Both end when this value has.
     pub fn start(
         dir: PathBuf,
         flush: Duration,
@@ -139,7 +152,8 @@ impl Recordings {
     /// How far the running recordings are behind.
     pub fn behind(&self) -> Behind {
         let tapes = self.running.alive();
-        let since = match self.running.waits.load(Ordering::Relaxed) {
+        let waits = self.running.waits.load(Ordering::Relaxed);
+        let since = match waits.min(self.bell.rung.load(Ordering::Relaxed)) {
             NOTHING => Duration::ZERO,
             waits => self.clock.monotonic().saturating_sub(Duration::from_millis(waits)),
         };
@@ -189,30 +203,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel. Once the
-/// log had to give up its reserve, all are failing: what room there is belongs to the log's last words.
+/// Puts what was recorded on disk, all recordings one after the other; a failing one is poisoned and ends its channel.
 fn sync_all(running: &Running, bell: &Bell, flush: Duration, log: &Path, clock: &dyn Clock) {
     while bell.wait() {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(NOTHING);
-        running.waits.store(milliseconds(clock.monotonic()), Ordering::Relaxed);
+        give_room(running, log);
         std::thread::sleep(flush);
-        bell.still();
-        let begun = clock.monotonic();
-        let tapes = running.alive();
-        let full = !tapes.is_empty() && !has_reserve(log);
+        running.waits.store(bell.still(), Ordering::Relaxed);
+        let (begun, tapes) = (clock.monotonic(), running.alive());
         for tape in &tapes {
             // One that cannot be synced in whatever way fails by itself: the others go on being synced.
             if catch_unwind(AssertUnwindSafe(|| tape.sync())).is_err() {
                 tape.give_up("its sync panicked");
             }
-            if full {
-                tape.give_up("the disk is full");
-            }
         }
+        give_room(running, log);
         if !tapes.is_empty() {
             meters::recordings_synced(clock.monotonic().saturating_sub(begun));
         }
         running.waits.store(NOTHING, Ordering::Relaxed);
+    }
+}
+
+/// Once the log had to give up its reserve, no recording goes on: what room there is belongs to the log's last words.
+fn give_room(running: &Running, log: &Path) {
+    if !has_reserve(log) {
+        for tape in running.alive() {
+            tape.give_up("the disk is full");
+        }
     }
 }
 
@@ -221,7 +238,10 @@ async fn commit_all(running: Weak<Running>, audit: Audit) {
     loop {
         tokio::time::sleep(COMMIT).await;
         let Some(running) = running.upgrade() else { return };
+        let log = audit.log_dir().to_owned();
         let grown = tokio::task::spawn_blocking(move || {
+            // Also of those that nobody writes to.
+            give_room(&running, &log);
             running
                 .alive()
                 .iter()
@@ -241,6 +261,8 @@ async fn commit_all(running: Weak<Running>, audit: Audit) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     #[test]
@@ -248,19 +270,20 @@ mod tests {
         const WRITTEN: u64 = 200_000;
         let (bell, written) = (Arc::new(Bell::default()), Arc::new(AtomicU64::new(0)));
         let (heard, read) = (bell.clone(), written.clone());
+        let (sender, all) = channel();
         let syncer = std::thread::spawn(move || {
             let mut seen = 0;
             while seen < WRITTEN && heard.wait() {
                 heard.still();
                 seen = read.load(Ordering::Acquire);
             }
-            seen
+            sender.send(seen).unwrap();
         });
         bell.thread.set(syncer.thread().clone()).unwrap();
-        for _ in 0..WRITTEN {
+        for now in 0..WRITTEN {
             written.fetch_add(1, Ordering::Release);
-            bell.ring();
+            bell.ring(Duration::from_millis(now));
         }
-        assert_eq!(syncer.join().unwrap(), WRITTEN);
+        assert_eq!(all.recv_timeout(Duration::from_secs(30)), Ok(WRITTEN));
     }
 }

@@ -327,7 +327,7 @@ impl Tape {
             inner.failed.get_or_insert_with(|| Unrecorded(why.to_string()));
             inner.writer = None;
         }
-        self.bell.ring();
+        self.bell.ring(monotonic);
         self.sound(inner)
     }
 
