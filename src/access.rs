@@ -394,13 +394,12 @@ impl Standing {
         operator: &OperatorName,
         proven: Option<&Proven>,
     ) -> Result<Self, StoreError> {
-        let person = crate::login::person(&bastion.store, bundle, operator).await?;
-        let device = match proven {
-            Some(device) if device.still_holds(&bastion.store, operator).await? => {
-                Some(device.known().clone())
-            }
-            _ => None,
+        let device = async {
+            let Some(device) = proven else { return Ok(None) };
+            Ok(device.still_holds(&bastion.store, operator).await?.then(|| device.known().clone()))
         };
+        let (person, device) =
+            tokio::try_join!(crate::login::person(&bastion.store, bundle, operator), device)?;
         Ok(match person {
             Some(person) => {
                 Self { enabled: person.enabled(), roles: person.roles, tenant: person.tenant, device }

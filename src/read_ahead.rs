@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SMALL: usize = 1 << 10;
 /// What is read at once while much comes: half the system calls of unbuffered reads.
 const LARGE: usize = 64 << 10;
-/// Times in a row that nothing more has come, and little before it, after which the large buffer is given up. An idle connection
-/// is looked at that often in a minute; one that carries much is looked at many times between two packets.
-const QUIET: u32 = 32;
+/// Times in a row that nothing more has come, and little before it, after which half of a larger buffer is given up: soon after a
+/// login, but not between two packets of what carries much and is looked at often.
+const QUIET: u32 = 8;
 
 /// A stream that is read ahead.
 #[derive(Debug)]
@@ -58,7 +58,8 @@ impl<S> ReadAhead<S> {
             self.quiet = if self.came > SMALL { 0 } else { self.quiet.saturating_add(1) };
             self.came = 0;
             if self.quiet >= QUIET && self.buffer.len() > SMALL {
-                self.buffer = vec![0; SMALL].into();
+                self.buffer = vec![0; self.buffer.len() / 2].into();
+                self.quiet = 0;
             }
         }
         said
@@ -172,10 +173,12 @@ mod tests {
             assert!(Pin::new(ahead).poll_read(&mut waited, &mut into).is_pending());
         };
         for _ in 0..QUIET {
-            nothing(&mut ahead);
             assert_eq!(ahead.buffer.len(), LARGE);
+            nothing(&mut ahead);
         }
-        nothing(&mut ahead);
+        for _ in 0..QUIET * (LARGE / SMALL).ilog2() {
+            nothing(&mut ahead);
+        }
         assert_eq!(ahead.buffer.len(), SMALL);
         near.write_all(b"typing").await.unwrap();
         assert_eq!(ahead.read(&mut piece).await.unwrap(), 6);
