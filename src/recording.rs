@@ -276,10 +276,11 @@ impl Recorded {
         };
         meters::channel(permitted.kind(), word);
         reached::describe(reached.as_ref(), &mut detail);
+        detail.extend(tape.totals());
         let sealing = tokio::task::spawn_blocking(move || tape.seal()).await;
-        let (totals, head) = sealing.map_err(|why| RecordError::Write(why.to_string()))?;
-        detail.extend(totals);
-        let head = head.map_err(|why| RecordError::Write(why.to_string()));
+        let head = sealing
+            .map_err(|why| RecordError::Write(why.to_string()))?
+            .map_err(|why| RecordError::Write(why.to_string()));
         let head = match head {
             Ok(head) => head,
             Err(why) => {

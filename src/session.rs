@@ -241,7 +241,7 @@ async fn relayed(
     let deadline = permitted.permit().ends();
     let tape = recorded.tape().clone();
     tokio::select! {
-        ended = relay::run(ingress, leg, &tape, &limits) => match ended {
+        ended = relay::run(ingress, leg, tape.as_ref(), &limits) => match ended {
             Ended::Cut => How::Cut(connection.cutter.why().unwrap_or(Cut::Killed)),
             Ended::Idle => How::Cut(Cut::Idle),
             ended => How::Ended(ended),

@@ -203,28 +203,38 @@ impl Tape {
         self.lock().failed.is_none().then_some(head)
     }
 
-    /// The last frame and an fsync; nothing is taken afterwards, also not what somebody is still about to record. The log, not this,
-    /// makes the recording sealed. With it the totals of the streams, for the entry that closes the channel.
-    pub(super) fn seal(&self) -> (Map<String, Value>, Result<Head, Unrecorded>) {
-        let mut inner = self.lock();
-        let totals = inner.totals();
-        let sealed = self.close(&mut inner);
-        inner.failed.get_or_insert_with(|| Unrecorded::new("it is sealed"));
-        inner.writer = None;
-        (totals, sealed)
+    /// The totals of the streams, for the entry that closes the channel.
+    pub(super) fn totals(&self) -> Map<String, Value> {
+        let inner = self.lock();
+        let mut totals = Map::new();
+        totals.insert("input".into(), inner.input.told());
+        totals.insert("output".into(), inner.output.told());
+        totals.insert("stderr".into(), inner.stderr.told());
+        if inner.files.is_some() {
+            totals.insert("files".into(), json!(inner.moved));
+            if inner.untold > 0 {
+                totals.insert("files_untold".into(), inner.untold.into());
+            }
+        }
+        if let Some(failed) = &inner.failed {
+            totals.insert("recording_failed".into(), failed.to_string().into());
+        }
+        totals
     }
 
-    fn close(&self, inner: &mut Inner) -> Result<Head, Unrecorded> {
+    /// The last frame and an fsync. The log, not this, makes the recording sealed.
+    pub(super) fn seal(&self) -> Result<Head, Unrecorded> {
+        let mut inner = self.lock();
         if let Some(failed) = &inner.failed {
             return Err(failed.clone());
         }
         if let Some(files) = &mut inner.files {
             let facts = files.over();
-            self.facts(inner, &facts)?;
+            self.facts(&mut inner, &facts)?;
         }
         if self.keep.totals {
             let note = json!({"to_target": inner.input.told(), "to_operator": inner.output.told()});
-            self.append(inner, Stream::Note, note.to_string().as_bytes())?;
+            self.append(&mut inner, Stream::Note, note.to_string().as_bytes())?;
         }
         let writer = inner.writer.take().ok_or_else(|| Unrecorded("it was sealed before".into()))?;
         writer.seal().map_err(|why| Unrecorded(why.to_string()))
@@ -351,25 +361,6 @@ fn pieces<'a>(bytes: &'a [u8], ranges: &'a [Range<usize>]) -> impl Iterator<Item
 impl Default for Total {
     fn default() -> Self {
         Self { bytes: 0, kept: 0, rest: Context::new(&SHA256) }
-    }
-}
-
-impl Inner {
-    fn totals(&self) -> Map<String, Value> {
-        let mut totals = Map::new();
-        totals.insert("input".into(), self.input.told());
-        totals.insert("output".into(), self.output.told());
-        totals.insert("stderr".into(), self.stderr.told());
-        if self.files.is_some() {
-            totals.insert("files".into(), json!(self.moved));
-            if self.untold > 0 {
-                totals.insert("files_untold".into(), self.untold.into());
-            }
-        }
-        if let Some(failed) = &self.failed {
-            totals.insert("recording_failed".into(), failed.to_string().into());
-        }
-        totals
     }
 }
 

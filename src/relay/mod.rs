@@ -1,7 +1,6 @@
 //! Connected -> Closed: carries one channel between the operator and the target, and records it on the way.
 //! Never knows SSH or sockets: the two traits of `channel` stand for the legs, so it runs without a network.
 
-mod beside;
 mod notice;
 mod pump;
 

@@ -1,10 +1,8 @@
 //! The two pumps of a channel and the one that watches over them.
-//! Never buffers without bound: but for what is being recorded, a message is taken from one leg only when the other has taken the one
-//! before.
+//! Never buffers: a message is taken from one leg only when the other has taken the one before.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,7 +11,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::beside::Recorded;
 use super::{Notice, Tap};
 use crate::channel::{Egress, FromOperator, FromTarget, Ingress, Sink, Source};
 use crate::meters::{self, Leg};
@@ -65,7 +62,7 @@ pub enum Ended {
 pub async fn run(
     ingress: &mut impl Ingress,
     egress: &mut impl Egress,
-    tap: &Arc<impl Tap + 'static>,
+    tap: &impl Tap,
     limits: &Limits,
 ) -> Ended {
     let (from_operator, to_operator) = ingress.split();
@@ -73,7 +70,7 @@ pub async fn run(
     let (activity, over) = (Activity::new(), from_operator.over());
     let mut watched = watched(limits, &activity, over);
     let down = down(from_target, to_operator, tap, &activity, limits);
-    let up = up(from_operator, to_target, tap.as_ref(), &activity);
+    let up = up(from_operator, to_target, tap, &activity);
     tokio::pin!(down, up);
     let (mut up_ended, mut closed) = (false, false);
     loop {
@@ -153,14 +150,13 @@ fn watched<'a>(
 async fn down(
     from: &mut impl Source<Item = FromTarget>,
     to: &mut impl Sink<Item = FromTarget>,
-    tap: &Arc<impl Tap + 'static>,
+    tap: &impl Tap,
     activity: &Activity,
     limits: &Limits,
 ) -> Ended {
     let (mut status, mut signal, mut held) = (None, None, false);
     let (mut ended, relayed) = (false, meters::relayed(Leg::Operator));
     let mut notice = limits.notice.clone();
-    let mut recorded = Recorded::new(from, tap);
     let release = sleep_until(far());
     tokio::pin!(release);
     loop {
@@ -175,7 +171,7 @@ async fn down(
                 }
                 continue;
             }
-            message = recorded.next() => message,
+            message = from.next() => message,
             () = &mut release, if held => {
                 (held, ended) = (false, true);
                 if to.put(FromTarget::Eof).await.is_err() {
@@ -184,12 +180,11 @@ async fn down(
                 continue;
             }
         };
-        let message = match message {
-            Ok(Some(message)) => message,
-            Ok(None) => break,
-            Err(why) => return Ended::Unrecorded(why),
-        };
+        let Some(message) = message else { break };
         activity.touch();
+        if let Err(why) = tap.shown(&message) {
+            return Ended::Unrecorded(why);
+        }
         let size = message.size();
         match &message {
             FromTarget::Data(bytes) | FromTarget::Stderr(bytes) => relayed.increment(bytes.len() as u64),
@@ -205,7 +200,7 @@ async fn down(
                 if !activity.input_ended() {
                     release.as_mut().reset(Instant::now() + CLOSING);
                 }
-                recorded.settle(size);
+                from.settle(size);
                 continue;
             }
             FromTarget::Eof => ended = true,
@@ -224,7 +219,7 @@ async fn down(
         if closed {
             return Ended::Finished { status, signal };
         }
-        recorded.settle(size);
+        from.settle(size);
     }
     if status.is_some() || signal.is_some() { Ended::Finished { status, signal } } else { Ended::TargetGone }
 }
