@@ -8,15 +8,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use crate::clock;
-use crate::sockets::connections_at;
+use crate::sockets::{connections_at, end, send};
 use crate::wait::{DEADLINE, ended, until};
 
-/// The longest that a server is left to a test, also to one that is long: one that waits for what never comes then fails, for its
-/// clients end.
+/// The longest that a server is left to a test: one that waits for what never comes then fails, for its clients end.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// The same where long tests were asked for.
 const LONG_LIFETIME: Duration = Duration::from_secs(3 * 3600);
 
 /// A running `bartizan serve`.
@@ -98,8 +98,7 @@ impl Server {
 
     /// The one signal that asks it to stop.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        send(self.pid(), Signal::TERM);
     }
 
     /// Waits until it has ended.
@@ -114,11 +113,11 @@ impl Server {
 
     /// Told twice: the first time it waits for its sessions, the second time it does not.
     pub(crate) fn stop(mut self) -> ExitStatus {
-        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        let pid = self.pid();
         until("the bastion to end", Duration::from_secs(30), || {
             let ended = self.child.try_wait().unwrap();
             if ended.is_none() {
-                rustix::process::kill_process(pid, Signal::TERM).unwrap();
+                send(pid, Signal::TERM);
                 // Two signals at one moment are one.
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -142,8 +141,7 @@ fn limited(id: u32) -> Sender<()> {
     std::thread::spawn(move || {
         if dropped.recv_timeout(lifetime) == Err(RecvTimeoutError::Timeout) {
             eprintln!("the bastion {id} was ended after {lifetime:?}: its test waits for what does not come");
-            let pid = Pid::from_raw(id.try_into().unwrap()).unwrap();
-            rustix::process::kill_process(pid, Signal::KILL).unwrap();
+            end(id);
         }
     });
     sender

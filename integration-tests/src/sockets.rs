@@ -45,7 +45,8 @@ fn signal(client: &Child, signal: Signal) {
     }
 }
 
-fn send(pid: u32, signal: Signal) {
+/// Sends one signal to one process.
+pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }

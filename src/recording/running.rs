@@ -84,8 +84,11 @@ impl Bell {
     pub(super) fn ring(&self, now: Duration) {
         // What was written is seen by who stills it after this, or it is found rung.
         fence(Ordering::SeqCst);
-        let first = |rung| self.rung.compare_exchange(NOTHING, rung, Ordering::SeqCst, Ordering::Relaxed);
-        if self.rung.load(Ordering::Relaxed) == NOTHING && first(milliseconds(now)).is_ok() {
+        if self.rung.load(Ordering::Relaxed) != NOTHING {
+            return;
+        }
+        let first = milliseconds(now);
+        if self.rung.compare_exchange(NOTHING, first, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             self.wake();
         }
     }
