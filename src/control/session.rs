@@ -1,6 +1,7 @@
 //! `session`: who is where now, who was, and ending one.
 //! It never waits for the operator whose session it ends.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::{Done, at, with_times};
 use crate::bastion::Bastion;
 use crate::ids::SessionId;
 use crate::live::{Cut, LiveSession};
-use crate::store::{RecordingFilter, Session, SessionFilter};
+use crate::store::{Filter, Session};
 
 /// What can be asked of sessions.
 #[derive(Debug, Clone, clap::Subcommand, Serialize, Deserialize)]
@@ -28,16 +29,25 @@ pub enum SessionWord {
         /// To this target.
         #[arg(long)]
         target: Option<String>,
+        /// Begun at this time or later, such as 2026-03-01T09:00:00Z.
+        #[arg(long, conflicts_with = "live")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+        /// Begun before this time.
+        #[arg(long, conflicts_with = "live")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
         /// At most so many, the newest.
-        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
     /// Shows all that is known of one, with its recordings.
     Show {
-        /// Which.
+        /// Filter.
         id: String,
         /// As JSON.
         #[arg(long)]
@@ -45,12 +55,12 @@ pub enum SessionWord {
     },
     /// Shows what its operator sees, as it happens, until it ends.
     Watch {
-        /// Which.
+        /// Filter.
         id: String,
     },
     /// Ends one at once, on both sides.
     Kill {
-        /// Which.
+        /// Filter.
         id: String,
     },
 }
@@ -98,14 +108,16 @@ pub(super) async fn run<R: Reply>(
             sessions.retain(|s| target.as_deref().is_none_or(|t| t == s.target.as_str()));
             live(&sessions, json, out).await?;
         }
-        SessionWord::List { operator, target, limit, json, .. } => {
-            let filter = SessionFilter {
+        SessionWord::List { operator, target, since, until, limit, json, live: false } => {
+            let filter = Filter {
                 operator: operator.as_deref(),
                 target: target.as_deref(),
-                limit: Some(limit),
-                ..SessionFilter::default()
+                since: since.map(Timestamp::as_millisecond),
+                until: until.map(Timestamp::as_millisecond),
+                newest: limit,
+                session: None,
             };
-            past(bastion, &filter, json, out).await?;
+            past(bastion, filter, json, out).await?;
         }
         SessionWord::Show { id, json } => show(bastion, &id, json, out).await?,
         SessionWord::Watch { id } => {
@@ -156,37 +168,41 @@ async fn live<R: Reply>(sessions: &[LiveSession], json: bool, out: &mut R) -> Re
 
 async fn past<R: Reply>(
     bastion: &Bastion,
-    filter: &SessionFilter<'_>,
+    filter: Filter<'_>,
     json: bool,
     out: &mut R,
 ) -> Result<(), Trouble> {
     let columns = &["id", "started", "ended", "operator", "device", "account", "target", "peer", "outcome"];
     let mut rows = List::new(Form::of(json), columns);
-    for s in bastion.store.sessions(filter).await? {
-        let cells = || {
-            vec![
-                s.id.clone(),
-                at(s.started),
-                s.ended.map_or_else(|| "open".to_owned(), at),
-                s.operator.clone(),
-                or_dash(s.device.as_deref()),
-                s.account.clone(),
-                s.target.clone(),
-                s.peer.clone(),
-                or_dash(s.outcome.as_deref()),
-            ]
-        };
-        rows.row(out, &value(&s), cells).await?;
+    let mut sessions = bastion.store.sessions(filter);
+    while let Some(session) = sessions.next().await? {
+        rows.row(out, &value(&session), || cells(&session)).await?;
     }
     rows.end(out, "no sessions").await
+}
+
+fn cells(session: &Session) -> Vec<String> {
+    vec![
+        session.id.clone(),
+        at(session.started),
+        session.ended.map_or_else(|| "open".to_owned(), at),
+        session.operator.clone(),
+        or_dash(session.device.as_deref()),
+        session.account.clone(),
+        session.target.clone(),
+        session.peer.clone(),
+        or_dash(session.outcome.as_deref()),
+    ]
 }
 
 async fn show<R: Reply>(bastion: &Bastion, id: &str, json: bool, out: &mut R) -> Result<(), Trouble> {
     let parsed = SessionId::parse(id).ok_or_else(|| no_such(id))?;
     let s = bastion.store.session(parsed.as_str()).await?.ok_or_else(|| no_such(id))?;
-    let filter = RecordingFilter { session: Some(&s.id), ..RecordingFilter::default() };
-    let recordings: Vec<String> =
-        bastion.store.recordings(&filter).await?.into_iter().map(|r| r.id).collect();
+    let mut of_it = bastion.store.recordings(Filter { session: Some(&s.id), ..Filter::default() });
+    let mut recordings = Vec::new();
+    while let Some(recording) = of_it.next().await? {
+        recordings.push(recording.id);
+    }
     let mut full = value(&s);
     if let Some(members) = full.as_object_mut() {
         members.insert("recordings".to_owned(), json!(recordings));

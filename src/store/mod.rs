@@ -11,6 +11,7 @@ mod memory;
 mod meta;
 mod operator_keys;
 mod operators;
+mod pages;
 mod proofs;
 mod recordings;
 mod recovery;
@@ -36,16 +37,14 @@ pub use invitations::{Invitation, NewInvitation};
 pub use memory::{MINUTE_USES_MAX, Memory, Remembered, USES_MAX};
 pub use operator_keys::{NewKey, OperatorKey};
 pub use operators::{NewOperator, Operator, OperatorState};
+pub use pages::{ByTime, Filter, Rows};
 pub use proofs::{LastReport, NewProof, TakenSerials};
-pub use recordings::{NewRecording, Recording, RecordingEnd, RecordingFilter, RecordingState};
-pub use sessions::{NewSession, Session, SessionEnd, SessionFilter};
+pub use recordings::{NewRecording, Recording, RecordingEnd, RecordingState};
+pub use sessions::{NewSession, Session, SessionEnd};
 pub use throttle::{DISABLED_AT, FREE_TRIES, StepTaken, Try};
 pub use vault::{NewVaulted, Vaulted};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
-
-/// How many rows a list gives at most, whatever was asked.
-pub const LIST_MAX: u32 = 10_000;
 
 /// Connections that read. What is read is in the system's cache: more would wait for a core.
 const READERS: u32 = 3;
@@ -73,7 +72,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .disable_statement_logging()
-            // A server reaches no folder for temporary files; what is sorted here is bounded by `LIST_MAX`.
+            // A server reaches no folder for temporary files; long lists come sorted out of an index.
             .pragma("temp_store", "memory")
             // In KiB, of each connection for as long as it lives; what one of them writes the others read anew, from the system's cache.
             .pragma("cache_size", "-256")

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{LIST_MAX, Store, StoreError};
+use super::{Store, StoreError};
 
 /// Where a recording stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -99,23 +99,6 @@ pub struct RecordingEnd<'a> {
     pub digest: Option<&'a [u8; 32]>,
 }
 
-/// Which recordings to list; `None` asks for nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RecordingFilter<'a> {
-    /// Of this operator.
-    pub operator: Option<&'a str>,
-    /// To this target.
-    pub target: Option<&'a str>,
-    /// Of this session.
-    pub session: Option<&'a str>,
-    /// Started at or after, ms.
-    pub since: Option<i64>,
-    /// Started before, ms.
-    pub until: Option<i64>,
-    /// At most so many, the newest; at most [`LIST_MAX`].
-    pub limit: Option<u32>,
-}
-
 impl Store {
     /// Writes that a recording has started.
     ///
@@ -176,29 +159,6 @@ impl Store {
             .await?)
     }
 
-    /// Recordings that match, oldest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn recordings(&self, filter: &RecordingFilter<'_>) -> Result<Vec<Recording>, StoreError> {
-        let mut found: Vec<Recording> = sqlx::query_as(
-            "SELECT * FROM recordings
-             WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR target = $2) AND ($3 IS NULL OR session = $3)
-                 AND ($4 IS NULL OR started >= $4) AND ($5 IS NULL OR started < $5)
-             ORDER BY started DESC, id DESC LIMIT $6",
-        )
-        .bind(filter.operator)
-        .bind(filter.target)
-        .bind(filter.session)
-        .bind(filter.since)
-        .bind(filter.until)
-        .bind(filter.limit.unwrap_or(LIST_MAX).min(LIST_MAX))
-        .fetch_all(&self.reads)
-        .await?;
-        found.reverse();
-        Ok(found)
-    }
-
     /// Recordings without an end: those being written, and those that a crash left.
     ///
     /// # Errors
@@ -224,6 +184,7 @@ fn as_hex<S: serde::Serializer>(digest: &Option<Vec<u8>>, to: S) -> Result<S::Ok
 
 #[cfg(test)]
 mod tests {
+    use super::super::Filter;
     use super::super::sessions::tests::new as session;
     use super::*;
 
@@ -277,8 +238,9 @@ mod tests {
             store.start_session(&session(s, 1)).await.unwrap();
             store.start_recording(&new(&s.replace("s-", "r-"), s)).await.unwrap();
         }
-        let filter = RecordingFilter { session: Some("s-2"), ..Default::default() };
-        let found = store.recordings(&filter).await.unwrap();
-        assert_eq!(found.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["r-2"]);
+        let filter = Filter { session: Some("s-2"), ..Filter::default() };
+        let mut found = store.recordings(filter);
+        assert_eq!(found.next().await.unwrap().unwrap().id, "r-2");
+        assert_eq!(found.next().await.unwrap(), None);
     }
 }

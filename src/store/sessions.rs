@@ -4,7 +4,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{LIST_MAX, Store, StoreError};
+use super::{Store, StoreError};
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -65,21 +65,6 @@ pub struct SessionEnd<'a> {
     pub code: Option<&'a str>,
 }
 
-/// Which sessions to list; `None` asks for nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SessionFilter<'a> {
-    /// Of this operator.
-    pub operator: Option<&'a str>,
-    /// To this target.
-    pub target: Option<&'a str>,
-    /// Started at or after, ms.
-    pub since: Option<i64>,
-    /// Started before, ms.
-    pub until: Option<i64>,
-    /// At most so many, the newest; at most [`LIST_MAX`].
-    pub limit: Option<u32>,
-}
-
 impl Store {
     /// Writes that a session has started.
     ///
@@ -132,28 +117,6 @@ impl Store {
             .await?)
     }
 
-    /// Sessions that match, oldest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn sessions(&self, filter: &SessionFilter<'_>) -> Result<Vec<Session>, StoreError> {
-        let mut found: Vec<Session> = sqlx::query_as(
-            "SELECT * FROM sessions
-             WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR target = $2)
-                 AND ($3 IS NULL OR started >= $3) AND ($4 IS NULL OR started < $4)
-             ORDER BY started DESC, id DESC LIMIT $5",
-        )
-        .bind(filter.operator)
-        .bind(filter.target)
-        .bind(filter.since)
-        .bind(filter.until)
-        .bind(filter.limit.unwrap_or(LIST_MAX).min(LIST_MAX))
-        .fetch_all(&self.reads)
-        .await?;
-        found.reverse();
-        Ok(found)
-    }
-
     /// Sessions without an end: those that run, and those that a crash left.
     ///
     /// # Errors
@@ -196,25 +159,5 @@ pub(super) mod tests {
         assert_eq!((session.ended, session.outcome.as_deref()), (Some(9), Some("ended")));
         assert_eq!(session.reason.as_deref(), Some("INC-42"));
         assert_eq!(store.open_sessions().await.unwrap(), []);
-    }
-
-    #[tokio::test]
-    async fn a_list_gives_the_newest_that_match_in_order() {
-        let store = Store::in_memory().await.unwrap();
-        for n in 1..=5 {
-            let mut session = new("", n);
-            let id = format!("s-{n}");
-            session.id = &id;
-            session.operator = if n % 2 == 0 { "bob" } else { "alice" };
-            store.start_session(&session).await.unwrap();
-        }
-        let ids = |filter| {
-            let store = store.clone();
-            async move { store.sessions(&filter).await.unwrap().into_iter().map(|s| s.id).collect::<Vec<_>>() }
-        };
-        assert_eq!(ids(SessionFilter { limit: Some(2), ..Default::default() }).await, ["s-4", "s-5"]);
-        assert_eq!(ids(SessionFilter { operator: Some("bob"), ..Default::default() }).await, ["s-2", "s-4"]);
-        let window = SessionFilter { since: Some(2), until: Some(4), ..Default::default() };
-        assert_eq!(ids(window).await, ["s-2", "s-3"]);
     }
 }

@@ -5,7 +5,10 @@ use keys::VaultKind;
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{LIST_MAX, Store, StoreError};
+use super::{Store, StoreError};
+
+/// How many secrets there may be.
+const MOST: u32 = 10_000;
 
 /// What `vault add` writes.
 #[derive(Debug, Clone, Copy)]
@@ -61,14 +64,14 @@ impl Store {
         .bind(new.sealed)
         .bind(now)
         .bind(new.by)
-        .bind(i64::from(LIST_MAX))
+        .bind(i64::from(MOST))
         .execute(&self.writes)
         .await
         .map_err(|error| {
             StoreError::exists(error, "vaulted secret", new.name, "; replace it with --replace")
         })?;
         if done.rows_affected() == 0 {
-            let (noun, name) = ("as many vaulted secrets as there may be", LIST_MAX.to_string());
+            let (noun, name) = ("as many vaulted secrets as there may be", MOST.to_string());
             return Err(StoreError::Exists { noun, name, remedy: "; remove some" });
         }
         Ok(())
@@ -119,7 +122,7 @@ impl Store {
             "SELECT name, tenant, kind, public_key, sealed, added, added_by FROM vault
              ORDER BY name, tenant LIMIT $1",
         )
-        .bind(i64::from(LIST_MAX))
+        .bind(i64::from(MOST))
         .fetch_all(&self.reads)
         .await?)
     }

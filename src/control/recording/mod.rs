@@ -30,7 +30,7 @@ use super::reply::{Reply, Trouble};
 use super::report::{Form, List, counted, or_dash, thing};
 use crate::bastion::Bastion;
 use crate::ids::RecordingId;
-use crate::store::{Recording, RecordingFilter};
+use crate::store::{Filter, Recording};
 
 use export::{Format, Which};
 pub use painter::{ENTER, LEAVE};
@@ -47,8 +47,9 @@ pub enum RecordingWord {
         #[command(flatten)]
         wanted: Wanted,
         /// At most so many, the newest.
-        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -243,7 +244,7 @@ pub(super) async fn run<R: Reply>(
 ) -> Result<Done, Trouble> {
     match word {
         RecordingWord::List { wanted, limit, json } => {
-            list(bastion, &wanted.filter(limit), json, out).await?;
+            list(bastion, wanted.filter(limit), json, out).await?;
         }
         RecordingWord::Show { id, json } => show(&row(bastion, &id).await?, json, out).await?,
         RecordingWord::Play { id, speed, idle_limit, from } => {
@@ -280,31 +281,33 @@ fn indexes(bastion: &Bastion) -> PathBuf {
 /// The recordings that match.
 pub(super) async fn list<R: Reply>(
     bastion: &Bastion,
-    filter: &RecordingFilter<'_>,
+    filter: Filter<'_>,
     json: bool,
     out: &mut R,
 ) -> Result<(), Trouble> {
     let columns =
         &["id", "started", "operator", "account", "target", "kind", "state", "outcome", "bytes", "command"];
     let mut rows = List::new(Form::of(json), columns);
-    for recording in bastion.store.recordings(filter).await? {
-        let row = || {
-            vec![
-                recording.id.clone(),
-                super::at(recording.started),
-                recording.operator.clone(),
-                recording.account.clone(),
-                recording.target.clone(),
-                recording.kind.clone(),
-                state(&recording).to_owned(),
-                or_dash(recording.outcome.as_deref()),
-                recording.bytes.to_string(),
-                recording.command.clone().unwrap_or_default().chars().take(80).collect(),
-            ]
-        };
-        rows.row(out, &value(&recording), row).await?;
+    let mut recordings = bastion.store.recordings(filter);
+    while let Some(recording) = recordings.next().await? {
+        rows.row(out, &value(&recording), || cells(&recording)).await?;
     }
     rows.end(out, "no recordings").await
+}
+
+fn cells(recording: &Recording) -> Vec<String> {
+    vec![
+        recording.id.clone(),
+        super::at(recording.started),
+        recording.operator.clone(),
+        recording.account.clone(),
+        recording.target.clone(),
+        recording.kind.clone(),
+        state(recording).to_owned(),
+        or_dash(recording.outcome.as_deref()),
+        recording.bytes.to_string(),
+        recording.command.clone().unwrap_or_default().chars().take(80).collect(),
+    ]
 }
 
 async fn show<R: Reply>(recording: &Recording, json: bool, out: &mut R) -> Result<(), Trouble> {

@@ -15,7 +15,7 @@ use crate::bastion::Bastion;
 use crate::control::Done;
 use crate::control::reply::{Heard, Reply, Trouble};
 use crate::control::report::{Form, List, counted};
-use crate::store::{LIST_MAX, Recording};
+use crate::store::{Recording, Rows};
 
 /// Says every place where the text was shown; no, where there is none.
 pub(super) async fn search<R: Reply>(
@@ -27,14 +27,14 @@ pub(super) async fn search<R: Reply>(
     json: bool,
     out: &mut R,
 ) -> Result<Done, Trouble> {
-    let recordings = match only {
-        Some(row) => vec![row],
-        None => bastion.store.recordings(&wanted.filter(LIST_MAX)).await?,
+    let mut recordings = match only {
+        Some(row) => Rows::just(row),
+        None => bastion.store.recordings(wanted.filter(None)),
     };
     let form = if json { Form::Lines } else { Form::Table };
     let mut rows = List::new(form, &["recording", "at", "operator", "target", "line"]);
     let (mut found, mut unread) = (0, 0_u64);
-    for row in &recordings {
+    while let Some(row) = recordings.next().await? {
         if which::has_a_screen(&row.kind).is_err() {
             continue;
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::play;
 use crate::control::clean;
 use crate::control::reply::Trouble;
-use crate::store::RecordingFilter;
+use crate::store::Filter;
 
 /// Which recordings are wanted.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
@@ -38,14 +38,14 @@ pub struct Wanted {
 
 impl Wanted {
     /// As the store is asked.
-    pub(super) fn filter(&self, limit: u32) -> RecordingFilter<'_> {
-        RecordingFilter {
+    pub(super) fn filter(&self, newest: Option<u32>) -> Filter<'_> {
+        Filter {
             operator: self.operator.as_deref(),
             target: self.target.as_deref(),
             session: self.session.as_deref(),
             since: self.since.map(Timestamp::as_millisecond),
             until: self.until.map(Timestamp::as_millisecond),
-            limit: Some(limit),
+            newest,
         }
     }
 }
