@@ -139,8 +139,7 @@ impl Writer {
             }
             self.mend();
             if since.is_some_and(|since| self.passed(since) >= self.checkpoint) {
-                since = None;
-                self.sign();
+                since = (!self.sign()).then(|| self.clock.monotonic());
             }
         }
         self.sign();
@@ -220,17 +219,22 @@ impl Writer {
         Err(self.close(&failed.0, failed.1))
     }
 
-    /// Signs how far the log has come.
-    fn sign(&mut self) {
-        let Standing::Open(log) = &mut self.standing else { return };
+    /// Signs how far the log has come. `false` when that has to be tried again.
+    fn sign(&mut self) -> bool {
+        let Standing::Open(log) = &mut self.standing else { return true };
         match log.checkpoint() {
             Ok(checkpoint) => self.progress.signed(checkpoint.size, self.clock.unix_ms()),
+            Err(why) if why.is_for_later() => {
+                tracing::warn!(%why, "a checkpoint of the audit log has to wait");
+                return false;
+            }
             Err(why) => {
                 tracing::error!(%why, "no checkpoint of the audit log was signed");
                 let full = why.is_full();
                 self.close(&why.to_string(), full);
             }
         }
+        true
     }
 
     /// Gives the log up, for a while when the disk was full, else until the next start.

@@ -81,7 +81,7 @@ fn with_256_descriptors_new_work_is_shed_and_running_work_goes_on() {
 
 #[test]
 fn without_any_descriptor_left_accepting_goes_on() {
-    let rig = Rig::new().operator("ana").target("db1").start();
+    let rig = Rig::new().operator("ana").target("db1").setting("admin", "listen = \"127.0.0.1:0\"").start();
     let mut echo = Echo::start(&rig);
     limit(&rig, lowest_free(&rig));
     for _ in 0..3 {
@@ -90,7 +90,15 @@ fn without_any_descriptor_left_accepting_goes_on() {
         until("all to be shed", DEADLINE, || (shed(&crowd) == crowd.len()).then_some(()));
         echo.works();
     }
+    // The log's newest checkpoint is a file of its own: it waits, and the log goes on. What was recorded is soon said in it.
+    until("a checkpoint to wait", DEADLINE, || {
+        echo.works();
+        std::fs::read_to_string(rig.path("server.log")).unwrap().contains("has to wait").then_some(())
+    });
+    echo.works();
     limit(&rig, 1024);
+    let unsigned = || rig.number("bartizan_audit_unsigned_entries");
+    until("all to be under a checkpoint", DEADLINE, || (unsigned() == 0.0).then_some(()));
     until("an answer", Duration::from_secs(10), || {
         is_answered(Ipv4Addr::LOCALHOST, rig.server().address()).then_some(())
     });

@@ -136,6 +136,7 @@ impl Log {
             buffer: String::new(),
             found: Found { new: signed.is_none(), unsigned },
             signed,
+            recorded: None,
             torn,
             reserve: Reserve::take(dir),
             lock: files.lock,

@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::checkpoint::{Checkpoint, Sign, VerifierKey};
 use super::entry;
 use super::event::{Event, EventError};
@@ -46,6 +48,13 @@ impl CheckpointError {
             Self::File { source, .. } => is_full(source),
             Self::Key => false,
         }
+    }
+
+    /// Whether a file could not be opened because the process or the system has too many open. Nothing is wrong with the log: the
+    /// same checkpoint can be made a moment later.
+    pub fn is_for_later(&self) -> bool {
+        let Self::File { source, .. } = self else { return false };
+        matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE))
     }
 }
 
@@ -85,6 +94,8 @@ pub struct Log {
     pub(super) tree: Tree,
     pub(super) buffer: String,
     pub(super) signed: Option<Checkpoint>,
+    /// How far the newest checkpoint of the history goes: it stands there once, also when it could not be published at once.
+    pub(super) recorded: Option<u64>,
     pub(super) torn: Vec<Torn>,
     pub(super) found: Found,
     pub(super) reserve: Reserve,
@@ -131,7 +142,10 @@ impl Log {
         }
         let checkpoint = Checkpoint { origin: self.key.name().to_owned(), size, root };
         let note = self.note(&checkpoint)?;
-        self.record(&note)?;
+        if self.recorded != Some(size) {
+            self.record(&note)?;
+            self.recorded = Some(size);
+        }
         self.publish(&note)?;
         self.signed = Some(checkpoint.clone());
         Ok(checkpoint)

@@ -78,6 +78,25 @@ fn starts(dir: &Path) -> Vec<usize> {
     [0].into_iter().chain(text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1)).collect()
 }
 
+/// What has no room, or no descriptor, for the newest checkpoint's file for a moment.
+#[test]
+fn a_checkpoint_that_could_not_be_published_is_made_later_and_recorded_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    log.append(&event(0)).unwrap();
+    let in_the_way = dir.path().join("checkpoint.new");
+    fs::create_dir(&in_the_way).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(log.checkpoint(), Err(CheckpointError::File { .. })));
+    }
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(log.checkpoint().unwrap().size, 1);
+    drop(log);
+    let history = fs::read_to_string(super::history(dir.path())).unwrap();
+    assert_eq!(history.matches("bastion.example/audit\n1\n").count(), 1, "{history}");
+    verify(dir.path(), &key(), &[], |_| {}).unwrap();
+}
+
 #[test]
 fn an_entry_is_exactly_the_object_of_the_contract() {
     let dir = tempfile::tempdir().unwrap();
