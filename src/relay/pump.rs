@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -194,7 +195,7 @@ async fn down(
                 if limits.program
                     && status.is_none()
                     && signal.is_none()
-                    && (limits.terminal || activity.input_ended()) =>
+                    && (limits.terminal || activity.input_has_ended().await) =>
             {
                 held = true;
                 if !activity.input_ended() {
@@ -286,6 +287,14 @@ impl Activity {
     /// Whether the operator has said that no more input comes.
     fn input_ended(&self) -> bool {
         self.input_ended.load(Ordering::Relaxed)
+    }
+
+    /// The same, when what has come was looked at: both directions are one task, and this one may be the first to stir.
+    async fn input_has_ended(&self) -> bool {
+        if !self.input_ended() {
+            yield_now().await;
+        }
+        self.input_ended()
     }
 
     /// Returns once nothing has moved for `limit`.

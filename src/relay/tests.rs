@@ -180,8 +180,6 @@ async fn a_status_after_the_end_of_output_goes_before_it_on_a_terminal_and_once_
     {
         let mut operator = leg(input, true);
         let mut target = leg(says.clone(), true);
-        // The operator's end of input must have been heard before the target speaks of its own.
-        target.says.slow = true;
         let limits = Limits { terminal, ..unlimited() };
         let ended = run(&mut operator, &mut target, &Taken::new(9), &limits).await;
         assert!(matches!(ended, Ended::Finished { status: Some(7), .. }), "{ended:?}");
