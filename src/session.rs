@@ -48,7 +48,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub async fn run(
     bastion: Arc<Bastion>,
     carried: Carried,
-    asked: Asked,
+    asked: Box<Asked>,
     mut ingress: impl Ingress,
     caller: impl Caller,
 ) {
@@ -60,21 +60,29 @@ pub async fn run(
 }
 
 /// The story. Each phase is moved into the next; whoever reads only this function knows what happens to a channel.
-/// Phases that take a moment are boxed: their state would lie in every channel for as long as it lasts.
+/// What takes a moment is boxed, and what it gives: its state would lie in every channel for as long as it lasts.
 async fn story(
     bastion: &Arc<Bastion>,
     connection: &Arc<Connection>,
-    asked: Asked,
+    asked: Box<Asked>,
     ingress: &mut impl Ingress,
     caller: &impl Caller,
 ) -> Result<(), Refusal> {
-    let (recorded, _open) = Box::pin(begun(bastion, connection, asked)).await?;
+    let (recorded, _open) = Box::pin(begun(bastion, connection, *asked)).await?;
     let warnings = recorded.permitted().warnings().to_vec();
     let mut answers = Answers::of(ingress, &recorded);
     let asks = answers.as_mut().map(|answers| answers as &mut dyn Asks);
-    let mut connected = match Box::pin(target::connect(bastion, recorded, &stop(connection), asks)).await {
-        Ok(connected) => Box::new(connected),
-        Err(unconnected) => return Box::pin(unreached(bastion, connection, unconnected)).await,
+    let connected = Box::pin(target::connect(bastion, recorded, &stop(connection), asks)).await;
+    let mut connected = match connected {
+        Ok(connected) => connected,
+        Err(unconnected) => {
+            let cut = connection.cutter.why().filter(|_| matches!(unconnected.why, ConnectError::Stopped));
+            let end = unreached(bastion, connection, *unconnected);
+            return match cut {
+                Some(cut) => Box::pin(telling(connection, cut, ingress, end)).await,
+                None => Box::pin(end).await,
+            };
+        }
     };
     ingress.accept().await;
     ingress.notice(&warnings).await;
@@ -84,13 +92,26 @@ async fn story(
     if matches!(ended, How::Ended(Ended::Finished { .. })) {
         ingress.close().await;
     }
-    let recorded = if matches!(ended, How::Cut(_)) {
-        Box::pin(connected.cut()).await
-    } else {
-        returns.over().await;
-        Box::pin(connected.leave()).await
-    };
+    if let How::Cut(cut) = ended {
+        let end = async { sealed(bastion, connection, connected.cut().await, ended).await };
+        return Box::pin(telling(connection, cut, ingress, end)).await;
+    }
+    returns.over().await;
+    let recorded = Box::pin(connected.leave()).await;
     Box::pin(sealed(bastion, connection, recorded, ended)).await
+}
+
+/// Tells the operator of a cut while the channel is ended: the connection is closed a moment later, however long the disk takes.
+async fn telling(
+    connection: &Connection,
+    cut: Cut,
+    ingress: &mut impl Ingress,
+    end: impl Future<Output = Result<(), Refusal>>,
+) -> Result<(), Refusal> {
+    let why = refusal(connection, cut.code(), cut.told().to_owned(), cut.told().to_owned());
+    // What the end answers has just been told.
+    let _ = tokio::join!(ingress.refuse(&why), end);
+    Ok(())
 }
 
 /// Wanted, permitted, recorded, listed: from here on it can be cut, and nothing is dialled yet.
@@ -98,7 +119,7 @@ async fn begun(
     bastion: &Arc<Bastion>,
     connection: &Connection,
     asked: Asked,
-) -> Result<(Recorded, Open), Refusal> {
+) -> Result<(Box<Recorded>, Open), Refusal> {
     let generation = bastion.live.generation();
     let wanted = wanted(connection, asked);
     let permitted = permit(bastion, connection, wanted).await?;
@@ -114,7 +135,7 @@ async fn begun(
         .map_err(|why| unrecorded(connection, &why))?;
     let open = listed(&session, &recorded);
     let recorded = settled(bastion, connection, &session, generation, recorded).await?;
-    Ok((recorded, open))
+    Ok((Box::new(recorded), open))
 }
 
 /// Whether a session channel may also use the operator's agent or screen. The no is logged; the yes is part of the channel's

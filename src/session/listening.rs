@@ -75,10 +75,10 @@ pub async fn listen(
         over.cancel();
         drop((open, caller));
         let recorded = match how {
-            How::Cut(_) => listener.cut().await,
-            _ => listener.leave().await,
+            How::Cut(_) => Box::pin(listener.cut()).await,
+            _ => Box::pin(listener.leave()).await,
         };
-        let _ = sealed(&bastion, &connection, recorded, how).await;
+        let _ = Box::pin(sealed(&bastion, &connection, recorded, how)).await;
         drop(carried);
     });
     Some(listening)

@@ -120,8 +120,8 @@ async fn returned(
     caller: &impl Caller,
 ) {
     let asked = Asked::from(arrival.start().clone());
-    let Ok((recorded, _open)) = begun(bastion, connection, asked).await else { return };
-    let recorded = recorded.reached(arrival.reached());
+    let Ok((recorded, _open)) = Box::pin(begun(bastion, connection, asked)).await else { return };
+    let recorded = Box::new(recorded.reached(arrival.reached()));
     let calling = timeout(ANSWER, caller.call(arrival.start()));
     let called = tokio::select! {
         biased;
@@ -130,7 +130,7 @@ async fn returned(
         called = calling => called.ok().and_then(Result::ok),
     };
     let Some(mut ingress) = called else {
-        let _ = sealed(bastion, connection, recorded, How::Untaken).await;
+        let _ = Box::pin(sealed(bastion, connection, *recorded, How::Untaken)).await;
         return;
     };
     let mut leg = arrival.accept().await;
@@ -140,5 +140,5 @@ async fn returned(
         leg.close().await;
     }
     ingress.close().await;
-    let _ = sealed(bastion, connection, recorded, how).await;
+    let _ = Box::pin(sealed(bastion, connection, *recorded, how)).await;
 }

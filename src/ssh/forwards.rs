@@ -62,7 +62,7 @@ impl Handler {
         let gone = self.channels.gone().clone();
         let tunnel = Tunnel::new(FromInlet::new(inlet, gone.clone()), half, Some(reply), gone.clone());
         let client = Client::new(session.handle(), self.confirmed.clone(), gone);
-        let asked = Asked::from(Start::Forward(stream));
+        let asked = Box::new(Asked::from(Start::Forward(stream)));
         tokio::spawn(session::run(self.bastion.clone(), connection.carry(), asked, tunnel, client));
     }
 

@@ -38,7 +38,7 @@ impl Handler {
             }
             Phase::Open(connection) => {
                 // Counted before the task runs: the connection does not end before its channels do.
-                tokio::spawn(session::run(bastion, connection.carry(), asked, operator, client));
+                tokio::spawn(session::run(bastion, connection.carry(), Box::new(asked), operator, client));
             }
             Phase::Enrolling(guest) => {
                 let speaker = Speaker::Guest(guest.clone());

@@ -57,7 +57,7 @@ pub(super) async fn pick(
             // From here on it is a session and no word.
             drop(turn);
             let (operator, asked) = asking.onward(asked, ahead);
-            session::run(bastion.clone(), connection.carry(), asked, operator, client).await;
+            session::run(bastion.clone(), connection.carry(), Box::new(asked), operator, client).await;
             connection::leave(bastion.clone(), connection).await;
         }
         Err(Trouble::Said(line)) => asking.dismiss(&line).await,

@@ -24,8 +24,9 @@ const NOT_GIVEN: &str = "what the target asks for was not given";
 pub(super) struct Stepping {
     /// Inside a jump: where it began, to begin again.
     arriving: Option<Box<Arriving>>,
-    ground: Ground,
-    route: Route,
+    /// Boxed, as what a handler always has room for is kept small.
+    ground: Box<Ground>,
+    route: Box<Route>,
     turn: Turn,
 }
 
@@ -37,6 +38,10 @@ enum Turn {
 }
 
 impl Stepping {
+    fn new(arriving: Option<Box<Arriving>>, ground: Ground, route: Route, turn: Turn) -> Self {
+        Self { arriving, ground: Box::new(ground), route: Box::new(route), turn }
+    }
+
     /// Whether this is the name that it began with.
     fn is_for(&self, user: &str) -> bool {
         if self.arriving.is_some() {
@@ -114,7 +119,7 @@ impl Handler {
             None => StepUp::new(from, lacking),
         };
         let turn = Turn::Told(step_up);
-        self.phase = Phase::Stepping(Stepping { arriving: Some(arriving), ground, route, turn });
+        self.phase = Phase::Stepping(Stepping::new(Some(arriving), ground, route, turn));
         ask_by_prompt(false)
     }
 
@@ -149,7 +154,7 @@ impl Handler {
         };
         let step_up = StepUp::new(authenticated, lacking);
         let ground = Ground { reference, ..Ground::of(&self.bastion) };
-        self.phase = Phase::Stepping(Stepping { arriving: None, ground, route, turn: Turn::Told(step_up) });
+        self.phase = Phase::Stepping(Stepping::new(None, ground, route, Turn::Told(step_up)));
         ask_by_prompt(true)
     }
 
@@ -203,7 +208,7 @@ impl Handler {
             self.phase = Phase::Stepping(stepping);
             return Auth::reject();
         };
-        let (from, route) = (round.from().clone(), stepping.route);
+        let (from, route) = (round.from().clone(), *stepping.route);
         match round.answers(&stepping.ground, given).await {
             Ok(stepped) => {
                 if let Err(why) = connection::stepped_up(&self.bastion, &stepped, &route).await {
@@ -224,7 +229,11 @@ impl Handler {
                     // After a failure a client tries what is left; after no question at all it waits, and reads.
                     return no_question();
                 };
-                self.phase = Phase::Stepping(Stepping { turn: Turn::Told(step_up), route, ..stepping });
+                self.phase = Phase::Stepping(Stepping {
+                    turn: Turn::Told(step_up),
+                    route: Box::new(route),
+                    ..stepping
+                });
                 ask_by_prompt(false)
             }
         }

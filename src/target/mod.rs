@@ -256,10 +256,10 @@ pub struct Stop {
 /// What the target asks meanwhile is answered by `asks`, where the bundle lets it ask.
 pub async fn connect(
     bastion: &Bastion,
-    recorded: Recorded,
+    recorded: Box<Recorded>,
     stop: &Stop,
     asks: Option<&mut dyn Asks>,
-) -> Result<Connected, Unconnected> {
+) -> Result<Box<Connected>, Box<Unconnected>> {
     let kill = CancellationToken::new();
     // Whatever way this is left without a connection, the socket is closed with it.
     let killer = kill.clone().drop_guard();
@@ -271,9 +271,10 @@ pub async fn connect(
     };
     match reached {
         Ok((leg, visit)) => {
-            Ok(Connected { recorded: recorded.reached(visit.reached.clone()), leg, visit, killer })
+            let recorded = recorded.reached(visit.reached.clone());
+            Ok(Box::new(Connected { recorded, leg, visit, killer }))
         }
-        Err(why) => Err(Unconnected { recorded, why }),
+        Err(why) => Err(Box::new(Unconnected { recorded: *recorded, why })),
     }
 }
 
@@ -333,11 +334,15 @@ impl Listener {
 }
 
 /// Dials, checks the host key, logs in and asks the target to listen, unless it is stopped.
-pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Result<Listener, Unconnected> {
+pub async fn listen(
+    bastion: &Bastion,
+    recorded: Box<Recorded>,
+    stop: &Stop,
+) -> Result<Listener, Unconnected> {
     let kill = CancellationToken::new();
     let killer = kill.clone().drop_guard();
     let Start::Listen(end) = recorded.permitted().asked().start.clone() else {
-        return Err(Unconnected { recorded, why: ConnectError::Request { what: "to listen" } });
+        return Err(Unconnected { recorded: *recorded, why: ConnectError::Request { what: "to listen" } });
     };
     let asking = async {
         let visit = arrive(bastion, &recorded, kill, None).await?;
@@ -354,7 +359,7 @@ pub async fn listen(bastion: &Bastion, recorded: Recorded, stop: &Stop) -> Resul
         Ok((visit, port)) => {
             Ok(Listener { recorded: recorded.reached(visit.reached.clone()), visit, end, port, killer })
         }
-        Err(why) => Err(Unconnected { recorded, why }),
+        Err(why) => Err(Unconnected { recorded: *recorded, why }),
     }
 }
 
