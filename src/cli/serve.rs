@@ -121,13 +121,13 @@ pub(super) async fn run(
     bastion.audit.note(started).await?;
     let stop = ssh::Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
     let closed = CancellationToken::new();
+    let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
     let control = tokio::spawn(door.serve(bastion.clone(), closed.clone()));
     let forgetting = tokio::spawn(upkeep::forget(bastion.clone()));
     let watching = tokio::spawn(upkeep::watch_the_disk(bastion.clone()));
     let clocks = tokio::spawn(upkeep::watch_the_clock(bastion.clone()));
     let admin = doors.admin.map(|admin| tokio::spawn(admin.serve(bastion.clone(), closed.clone())));
     let notify = environment.notify.clone();
-    let listening = tokio::spawn(listen_to_signals(stop.clone(), environment.notify.clone()));
     let served =
         ssh::serve(bastion.clone(), doors.ssh, carriers.clone(), stop, async |bound: &[SocketAddr]| {
             ready(bound).await;
@@ -152,25 +152,27 @@ pub(super) async fn run(
     Ok(served?)
 }
 
-/// The first signal drains, a second one ends.
-async fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) {
+/// The first signal drains, a second one ends; from this call on.
+fn listen_to_signals(stop: ssh::Stop, notify: Option<OsString>) -> impl Future<Output = ()> {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("signals cannot be heard: only SIGKILL will end this server");
-        return;
-    };
-    for token in [&stop.drain, &stop.now] {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+            tracing::error!("signals cannot be heard: only SIGKILL will end this server");
+            return;
+        };
+        for token in [&stop.drain, &stop.now] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            if !stop.drain.is_cancelled() {
+                tracing::info!("told to stop: no new connections, running sessions have a moment to end");
+                tell_systemd(notify.as_deref(), "STOPPING=1");
+            }
+            token.cancel();
         }
-        if !stop.drain.is_cancelled() {
-            tracing::info!("told to stop: no new connections, running sessions have a moment to end");
-            tell_systemd(notify.as_deref(), "STOPPING=1");
-        }
-        token.cancel();
     }
 }
 
