@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::spawn::lasting;
 use crate::wait::{DEADLINE, until};
 use crate::{Client, Rig, binary};
 
@@ -77,7 +78,7 @@ impl<'a> Laptop<'a> {
     /// Starts the agent.
     pub fn running(mut self) -> Self {
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
-        self.agent = Some(self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.agent = Some(lasting(self.command(&["run"]).stdout(Stdio::null()).stderr(log)));
         let socket = self.socket();
         until("the agent to listen", DEADLINE, || socket.exists().then_some(()));
         self

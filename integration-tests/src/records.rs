@@ -3,15 +3,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::wait::until;
+use crate::wait::{DEADLINE, until};
 use crate::{Rig, binary};
-
-const SETTLE: Duration = Duration::from_secs(10);
 
 impl Rig {
     /// `recording list`.
@@ -21,7 +18,7 @@ impl Rig {
 
     /// The recordings, once there are this many and all of them are sealed.
     pub fn sealed_recordings(&self, count: usize) -> Vec<Value> {
-        until(&format!("{count} sealed recordings"), SETTLE, || {
+        until(&format!("{count} sealed recordings"), DEADLINE, || {
             let all = self.recordings();
             let sealed = all.iter().all(|one| !one["ended"].is_null() && !one["outcome"].is_null());
             (sealed && all.len() >= count).then_some(all)
@@ -35,7 +32,7 @@ impl Rig {
 
     /// Waits for an event with this refusal code.
     pub fn refusal(&self, code: &str) -> Value {
-        until(&format!("{code} in the log"), SETTLE, || {
+        until(&format!("{code} in the log"), DEADLINE, || {
             self.events().into_iter().find(|event| event["code"] == code)
         })
     }

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::clock;
 use crate::sockets::{connections_at, end, send};
+use crate::spawn::lasting;
 use crate::wait::{DEADLINE, ended, until};
 
 /// The longest that a server is left to a test: one that waits for what never comes then fails, for its clients end.
@@ -37,15 +38,9 @@ impl Server {
         let log_file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(binary("bartizan"));
         clock::lend_to_bastion(&mut command, scene, state);
-        let mut child = command
-            .arg("--dir")
-            .arg(state)
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(log_file.try_clone().unwrap())
-            .stderr(log_file)
-            .spawn()
-            .unwrap();
+        command.arg("--dir").arg(state).arg("serve");
+        command.stdin(Stdio::null()).stdout(log_file.try_clone().unwrap()).stderr(log_file);
+        let mut child = lasting(&mut command);
         let address = until("the bastion to listen", DEADLINE, || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the bastion ended: {status}\n{}", std::fs::read_to_string(log).unwrap_or_default());

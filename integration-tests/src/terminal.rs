@@ -2,11 +2,13 @@
 //! It never waits without a deadline.
 
 use std::process::Command;
+use std::time::Duration;
 
 use expectrl::process::unix::{UnixProcess, WaitStatus};
 use expectrl::session::OsSession;
-use expectrl::{Eof, Expect as _};
+use expectrl::{Eof, Error, Expect as _, Needle};
 
+use crate::spawn;
 use crate::wait::{DEADLINE, until};
 
 /// A program on a terminal of 100 columns and 30 rows.
@@ -17,18 +19,29 @@ pub struct Terminal {
 impl Terminal {
     /// Starts it there.
     pub fn open(command: Command) -> Self {
+        let alone = spawn::alone();
         let mut session = expectrl::Session::spawn(command).unwrap();
-        session.set_expect_timeout(Some(DEADLINE));
+        drop(alone);
+        // It would look again and again without a rest: that is left to `wait`.
+        session.set_expect_timeout(Some(Duration::ZERO));
         session.get_process_mut().set_window_size(100, 30).unwrap();
         Self { session }
     }
 
     /// Waits for this text; returns what came before it.
     pub fn expect(&mut self, text: &str) -> String {
-        match self.session.expect(text) {
-            Ok(found) => String::from_utf8_lossy(found.before()).into_owned(),
+        match self.wait(&text) {
+            Ok(before) => String::from_utf8_lossy(&before).into_owned(),
             Err(error) => panic!("waiting for {text:?} on the terminal: {error}"),
         }
+    }
+
+    /// What came before what is looked for.
+    fn wait(&mut self, wanted: &impl Needle) -> Result<Vec<u8>, Error> {
+        until("what is expected on the terminal", DEADLINE, || match self.session.expect(wanted) {
+            Err(Error::ExpectTimeout) => None,
+            found => Some(found.map(|found| found.before().to_vec())),
+        })
     }
 
     /// Types.
@@ -48,7 +61,7 @@ impl Terminal {
 
     /// Waits until the program has gone; its exit status, or 128 and the signal's number.
     pub fn exit(mut self) -> i32 {
-        let _ = self.session.expect(Eof);
+        let _ = self.wait(&Eof);
         let process: &UnixProcess = self.session.get_process();
         until("the client to end", DEADLINE, || match process.status() {
             Ok(WaitStatus::Exited(_, code)) => Some(code),

@@ -120,7 +120,7 @@ fn a_laptop_that_is_locked_or_lost_is_cut_and_told_or_not() {
     });
     rig.said(&["device", "lock", "lt-ana"]);
     let status =
-        bartizan_integration_tests::ended("the cut session", &mut running, std::time::Duration::from_secs(1));
+        bartizan_integration_tests::ended("the cut session", &mut running, bartizan_integration_tests::SOON);
     assert!(!status.success());
     let output = laptop.client().ssh("db1", "echo in");
     assert_eq!(output.status.code(), Some(REFUSED), "{}", told(&output));

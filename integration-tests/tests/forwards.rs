@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use bartizan_integration_tests::{DEADLINE, Peer, Rig, Route, Sum, ended, free_port, noise, sha256, until};
+use bartizan_integration_tests::{
+    DEADLINE, Peer, Rig, Route, SOON, Sum, ended, free_port, noise, sha256, until,
+};
 
-/// From a command's return to a stream's end.
-const LIMIT: Duration = Duration::from_secs(1);
 /// The most memory the bastion may ever hold in these scenes.
 const BOUND: u64 = 64 << 20;
 const SIZE: usize = 50 << 20;
@@ -302,8 +302,8 @@ fn cut(code: &str, act: impl Fn(&Rig) -> Output) {
         let returned = Instant::now();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         assert!(matches!(stream.read(&mut back), Ok(0) | Err(_)), "the stream ends");
-        assert!(returned.elapsed() < LIMIT, "{route:?}: {:?}", returned.elapsed());
-        until("the session to be off the list", LIMIT, || rig.live().is_empty().then_some(()));
+        assert!(returned.elapsed() < SOON, "{route:?}: {:?}", returned.elapsed());
+        until("the session to be off the list", DEADLINE, || rig.live().is_empty().then_some(()));
         rig.refusal(code);
         rig.sealed_recordings(1);
         rig.verify_everything();

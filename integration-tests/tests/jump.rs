@@ -4,10 +4,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Child;
-use std::time::Duration;
 
 use bartizan_integration_tests::{
-    BLOCK, Content, DEADLINE, Rig, Shared, alive, end, ended, first_line, freeze, send, until,
+    BLOCK, Content, DEADLINE, Rig, SOON, Shared, alive, end, ended, first_line, freeze, send, until,
 };
 
 /// The most memory the bastion may ever hold in these scenes.
@@ -113,8 +112,8 @@ fn a_session_that_is_cut_leaves_its_siblings_and_their_connection() {
     let live = rig.live();
     let id = live.iter().find(|one| one["target"] == "db1").expect("a live session")["id"].as_str().unwrap();
     rig.said(&["session", "kill", id]);
-    assert_eq!(ended("the session that was cut", &mut cut, Duration::from_secs(5)).code(), Some(255));
-    until("its program to be gone", Duration::from_secs(1), || (!alive(program)).then_some(()));
+    assert_eq!(ended("the session that was cut", &mut cut, DEADLINE).code(), Some(255));
+    until("its program to be gone", SOON, || (!alive(program)).then_some(()));
     other.stdin.take().unwrap().write_all(b"this\n").unwrap();
     out.read_to_string(&mut line).unwrap();
     assert_eq!(line, "ready\nthis\n");
@@ -136,7 +135,7 @@ fn a_locked_device_cuts_every_session_of_a_connection_that_stands_still() {
         let held = rig.target("db1").held() + rig.target("web1").held() + rig.server().connections();
         (!alive(first) && !alive(second) && held == 0).then_some(())
     };
-    until("both legs of both sessions to be gone", Duration::from_secs(1), gone);
+    until("both legs of both sessions to be gone", SOON, gone);
     drop(outer);
     for child in [&mut one, &mut two] {
         assert_eq!(ended("a client without its connection", child, DEADLINE).code(), Some(255));
@@ -164,10 +163,10 @@ fn every_session_ends_with_the_connection_that_carries_it() {
 
 #[test]
 fn a_connection_is_idle_when_nothing_is_carried_over_it() {
-    let rig = Rig::new().operator("ana").target("db1").setting("ssh", "idle_timeout = \"1s\"").start();
+    let rig = Rig::new().operator("ana").target("db1").setting("ssh", "idle_timeout = \"4s\"").start();
     let outer = rig.client("ana").share_words();
     // A command without a terminal may be silent for longer than a connection may carry nothing.
-    let ran = rig.client("ana").over(&outer).ssh("db1", "sleep 3; echo done");
+    let ran = rig.client("ana").over(&outer).ssh("db1", "sleep 6; echo done");
     assert_eq!(ran.stdout, b"done\n", "{ran:?}");
     until("the idle connection to be closed", DEADLINE, || (rig.server().connections() == 0).then_some(()));
     drop(outer);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 
-use bartizan_integration_tests::{DEADLINE, Phone, Terminal, binary, ended, until};
+use bartizan_integration_tests::{DEADLINE, Phone, Terminal, binary, ended, lasting, until};
+use serde_json::Value;
 
 /// A quickstart in a home of its own.
 struct Newcomer {
@@ -107,13 +108,8 @@ fn quickstart(home: &Path, agent: Option<&Path>) -> (Child, mpsc::Receiver<Strin
         command.env("SSH_AUTH_SOCK", agent);
     }
     let log = std::fs::File::create(home.join("server.log")).unwrap();
-    let mut server = command
-        .args(["quickstart", "--listen", "127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    command.args(["quickstart", "--listen", "127.0.0.1:0"]);
+    let mut server = lasting(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log));
     let out = BufReader::new(server.stdout.take().unwrap());
     let (sender, said) = mpsc::channel();
     std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -138,9 +134,9 @@ fn a_newcomer_gets_a_recorded_shell_with_one_line_and_one_code() {
 
     let recording = until("the recording", DEADLINE, || {
         let listed = newcomer.bartizan(&["recording", "list", "--json"]);
-        let text = String::from_utf8(listed.stdout).unwrap();
-        let at = text.find("\"r-")?;
-        Some(text[at + 1..at + 29].to_owned())
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let sealed = listed.as_array()?.iter().find(|one| one["state"] == "sealed")?;
+        Some(sealed["id"].as_str()?.to_owned())
     });
     let played = newcomer.bartizan(&["recording", "play", &recording, "--speed", "1000"]);
     assert!(String::from_utf8_lossy(&played.stdout).contains("hello from"), "{played:?}");
@@ -339,7 +335,11 @@ fn flipped_bytes_are_named(newcomer: &Newcomer, recording: &str) {
     assert!(newcomer.bartizan(&["recording", "verify", recording]).status.success());
 
     let copy = newcomer.home.path().join("log-copy");
-    assert!(Command::new("cp").arg("-a").arg(state.join("log")).arg(&copy).status().unwrap().success());
+    until("a copy of the log, not taken while a checkpoint is changed", DEADLINE, || {
+        let _ = std::fs::remove_dir_all(&copy);
+        let copied = Command::new("cp").arg("-a").arg(state.join("log")).arg(&copy).output().unwrap();
+        copied.status.success().then_some(())
+    });
     let verify = || newcomer.command(binary("bartizan-verify")).arg(&copy).output().unwrap();
     assert!(verify().status.success(), "{:?}", verify());
     let largest = std::fs::read_dir(&copy)

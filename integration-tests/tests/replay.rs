@@ -29,7 +29,7 @@ fn a_replay_is_paused_sought_searched_and_left() {
     let rig = rig();
     let id = recorded(
         &rig,
-        "printf 'first\\n'; sleep 1; printf 'second needle\\n'; sleep 1; printf 'third\\n'; sleep 1; printf 'last\\n'",
+        "printf 'first\\n'; sleep 1; printf 'second needle\\n'; sleep 1; printf 'third\\n'; sleep 6; printf 'last\\n'",
     );
     let mut screen = on_terminal(&rig, &["recording", "play", &id]);
     screen.expect("first");
@@ -128,7 +128,7 @@ fn nothing_recorded_commands_the_terminal_and_a_larger_screen_is_looked_around_i
 #[test]
 fn the_terminal_is_given_back_whatever_ends_a_replay() {
     let rig = rig();
-    let id = recorded(&rig, "echo begun; sleep 2; echo over");
+    let id = recorded(&rig, "echo begun; sleep 8; echo over");
     let state = rig.state();
     let pid = rig.path("pid");
     let bartizan = binary("bartizan");
@@ -215,7 +215,7 @@ fn asciicast_v3(text: &str) {
         lines.map(|event| serde_json::from_value(event).unwrap()).collect();
     assert!(events.iter().all(|(interval, code, _)| *interval >= 0.0 && ["o", "i", "r", "m", "x"].contains(&code.as_str())));
     let whole: f64 = events.iter().map(|event| event.0).sum();
-    assert!((0.6..5.0).contains(&whole), "intervals, not moments: {whole}");
+    assert!((0.6..60.0).contains(&whole), "intervals, not moments: {whole}");
     let last = events.last().unwrap();
     assert_eq!((last.1.as_str(), last.2.as_str()), ("x", "0"), "{events:?}");
 }
@@ -245,14 +245,18 @@ fn recordings_are_found_by_who_when_and_what_was_shown() {
     assert_eq!(found(&["haystack", "--since", "2020-01-01T00:00:00Z"]).1.len(), 1);
     assert_eq!(found(&["haystack", "--until", "2020-01-01T00:00:00Z"]).0, 1);
     assert_eq!(found(&["haystack", "--recording", &first]).0, 1);
-    let listed = |words: &[&str]| {
-        let words: Vec<&str> = ["recording", "list", "--json"].iter().chain(words).copied().collect();
-        serde_json::from_str::<Value>(&rig.said(&words)).unwrap().as_array().unwrap().len()
-    };
-    assert_eq!(
-        (listed(&[]), listed(&["--operator", "bob"]), listed(&["--until", "2020-01-01T00:00:00Z"])),
-        (2, 1, 0)
-    );
+    for noun in ["recording", "session"] {
+        let listed = |words: &[&str]| {
+            let words: Vec<&str> = [noun, "list", "--json"].iter().chain(words).copied().collect();
+            let found: Vec<Value> = serde_json::from_str(&rig.said(&words)).unwrap();
+            found.into_iter().map(|one| one["operator"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&[]), ["ana", "bob"], "{noun}: oldest first");
+        assert_eq!(listed(&["--limit", "1"]), ["bob"], "{noun}: the newest");
+        assert_eq!(listed(&["--limit", "1", "--operator", "ana"]), ["ana"], "{noun}");
+        assert_eq!(listed(&["--until", "2020-01-01T00:00:00Z"]), [""; 0], "{noun}");
+        assert_eq!(listed(&["--since", "2020-01-01T00:00:00Z", "--target", "db1"]), ["ana", "bob"], "{noun}");
+    }
     // What is looked for may be a secret: the log knows that somebody looked, and not for what.
     let events = rig.events();
     let searches: Vec<&Value> =

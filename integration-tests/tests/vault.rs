@@ -103,6 +103,7 @@ fn a_vaulted_key_logs_in_where_authorized_keys_alone_count(route: Route) {
         let secret = std::fs::read_to_string(&path).unwrap();
         nothing_in_clear(&rig.state(), secret.lines().nth(2).unwrap());
     }
+    rig.sealed_recordings(3);
     let logins: Vec<_> = rig
         .events()
         .into_iter()
