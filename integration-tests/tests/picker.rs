@@ -93,6 +93,8 @@ fn what_a_target_asks_for_is_asked_after_the_pick() {
     screen.send("\u{3}");
     screen.expect("given up");
     assert_eq!(screen.exit(), ENDED);
+    let left = rig.refusal("ACCESS-005");
+    assert_eq!((&left["type"], &left["target"]), (&"auth.step_up".into(), &"db1".into()));
     rig.sealed_recordings(1);
 }
 

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::asking::Asking;
 use super::calling::Client;
 use super::picker::{Came, Picker};
-use super::stepping::{current, lacking};
+use super::stepping::{current, lacking, unfinished};
 use super::words::{Turn, host, refusal};
 use crate::bastion::Bastion;
 use crate::channel::Asked;
@@ -129,12 +131,13 @@ async fn stepped_up(
 ) -> Result<(Arc<Authenticated>, Option<Reason>), Trouble> {
     let mut typing = Questions::within(ANSWERS, asking)?;
     loop {
-        asking.out(&format!("{}\n", step_up.instructions())).await?;
-        let mut answers = Vec::new();
-        for question in step_up.questions() {
-            let echo = if question.echo { Echo::On } else { Echo::Off };
-            answers.push(typing.line(asking, question.prompt, echo).await?);
-        }
+        let answers = match answered(&step_up, &mut typing, asking).await {
+            Ok(answers) => answers,
+            Err(trouble) => {
+                unfinished(bastion, ground, &step_up, route).await;
+                return Err(trouble);
+            }
+        };
         let given: Vec<&[u8]> = answers.iter().map(|answer| answer.as_bytes()).collect();
         let from = step_up.from().clone();
         match step_up.ask().answers(ground, &given).await {
@@ -151,4 +154,19 @@ async fn stepped_up(
             }
         }
     }
+}
+
+/// What was answered to what is asked now.
+async fn answered(
+    step_up: &StepUp,
+    typing: &mut Questions,
+    asking: &mut Asking,
+) -> Result<Vec<Zeroizing<String>>, Trouble> {
+    asking.out(&format!("{}\n", step_up.instructions())).await?;
+    let mut answers = Vec::new();
+    for question in step_up.questions() {
+        let echo = if question.echo { Echo::On } else { Echo::Off };
+        answers.push(typing.line(asking, question.prompt, echo).await?);
+    }
+    Ok(answers)
 }

@@ -57,15 +57,9 @@ impl Stepping {
         }
     }
 
-    /// Why it ended with nothing given; none where wrong answers were logged already.
+    /// It ended with nothing given.
     pub(super) async fn unfinished(self, bastion: &Bastion) {
-        let step_up = self.turn.given_up();
-        if step_up.wrong() > 0 {
-            return;
-        }
-        let cause = format!("the client left without {}", step_up.lacking().as_str());
-        let why = Refusal::new("ACCESS-005", NOT_GIVEN, cause, self.ground.reference.clone());
-        connection::not_stepped_up(bastion, step_up.from(), &self.route, &why).await;
+        unfinished(bastion, &self.ground, &self.turn.given_up(), &self.route).await;
     }
 }
 
@@ -251,6 +245,16 @@ impl Handler {
         self.phase = Phase::Ended;
         false
     }
+}
+
+/// Logs that nothing was given; where wrong answers were, they have been logged already.
+pub(super) async fn unfinished(bastion: &Bastion, ground: &Ground, step_up: &StepUp, route: &Route) {
+    if step_up.wrong() > 0 {
+        return;
+    }
+    let cause = format!("the client left without {}", step_up.lacking().as_str());
+    let why = Refusal::new("ACCESS-005", NOT_GIVEN, cause, ground.reference.clone());
+    connection::not_stepped_up(bastion, step_up.from(), route, &why).await;
 }
 
 /// The outer login as it stands now, or with a newer code that was given in another connection.
