@@ -21,6 +21,9 @@ use crate::meters;
 const TOGETHER: usize = 256;
 /// Between two tries to go on after the disk was full.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the last checkpoint is tried, and how long after one another.
+const LAST_TRIES: u32 = 20;
+const BETWEEN_LAST: Duration = Duration::from_millis(100);
 /// Room there must be before the log is opened again, in bytes.
 const ROOM: usize = 256 << 10;
 
@@ -142,7 +145,20 @@ impl Writer {
                 since = (!self.sign()).then(|| self.clock.monotonic());
             }
         }
-        self.sign();
+        self.sign_last();
+    }
+
+    /// For the last one there is no later: descriptors come free while everything is being closed.
+    fn sign_last(&mut self) {
+        for _ in 0..LAST_TRIES {
+            if self.sign() {
+                return;
+            }
+            std::thread::sleep(BETWEEN_LAST);
+        }
+        tracing::error!(
+            "the last checkpoint of the audit log could not be published; the next start does that"
+        );
     }
 
     fn passed(&self, since: Duration) -> Duration {

@@ -47,7 +47,7 @@ pub enum SessionWord {
     },
     /// Shows all that is known of one, with its recordings.
     Show {
-        /// Filter.
+        /// Which.
         id: String,
         /// As JSON.
         #[arg(long)]
@@ -55,12 +55,12 @@ pub enum SessionWord {
     },
     /// Shows what its operator sees, as it happens, until it ends.
     Watch {
-        /// Filter.
+        /// Which.
         id: String,
     },
     /// Ends one at once, on both sides.
     Kill {
-        /// Filter.
+        /// Which.
         id: String,
     },
 }

@@ -76,31 +76,39 @@ macro_rules! by_time {
 by_time!(Session, "sessions", "id");
 by_time!(Recording, "recordings", "session");
 
-/// What matches, oldest first.
+/// What matches, oldest first: what was there when it was first asked for.
 #[derive(Debug)]
 pub struct Rows<'a, T> {
     /// `None` when what was read is all there is.
     from: Option<(&'a Store, Filter<'a>)>,
-    after: Option<Place>,
+    span: Option<Span>,
     page: std::vec::IntoIter<T>,
+}
+
+/// What is still to be read.
+#[derive(Debug)]
+struct Span {
+    after: Place,
+    last: Place,
+    left: u32,
 }
 
 impl Store {
     /// The sessions that match.
     pub fn sessions<'a>(&'a self, filter: Filter<'a>) -> Rows<'a, Session> {
-        Rows { from: Some((self, filter)), after: None, page: Vec::new().into_iter() }
+        Rows { from: Some((self, filter)), span: None, page: Vec::new().into_iter() }
     }
 
     /// The recordings that match.
     pub fn recordings<'a>(&'a self, filter: Filter<'a>) -> Rows<'a, Recording> {
-        Rows { from: Some((self, filter)), after: None, page: Vec::new().into_iter() }
+        Rows { from: Some((self, filter)), span: None, page: Vec::new().into_iter() }
     }
 }
 
 impl<T: ByTime> Rows<'_, T> {
     /// One that is known already, and no other.
     pub fn just(row: T) -> Self {
-        Self { from: None, after: None, page: vec![row].into_iter() }
+        Self { from: None, span: None, page: vec![row].into_iter() }
     }
 
     /// The next row; `None` when there are no more.
@@ -112,13 +120,14 @@ impl<T: ByTime> Rows<'_, T> {
             return Ok(Some(row));
         }
         let Some((store, filter)) = self.from else { return Ok(None) };
-        let after = match self.after.take() {
-            Some(after) => after,
-            None => start::<T>(store, &filter).await?,
+        if self.span.is_none() {
+            self.span = Span::of::<T>(store, &filter).await?;
+        }
+        let page: Vec<T> = match &mut self.span {
+            Some(span) => span.page(store, &filter).await?,
+            None => Vec::new(),
         };
-        let page: Vec<T> = asked(T::PAGE, &filter, &after, PAGE).fetch_all(&store.reads).await?;
-        self.after = page.last().map(T::place).map(|(started, id)| Place { started, id: id.to_owned() });
-        if self.after.is_none() {
+        if page.is_empty() {
             self.from = None;
         }
         self.page = page.into_iter();
@@ -126,12 +135,30 @@ impl<T: ByTime> Rows<'_, T> {
     }
 }
 
-/// What the first row comes after.
-async fn start<T: ByTime>(store: &Store, filter: &Filter<'_>) -> Result<Place, StoreError> {
-    let first = Place { started: filter.since.unwrap_or(i64::MIN), id: String::new() };
-    let Some(newest) = filter.newest else { return Ok(first) };
-    let place = asked(T::PLACE, filter, &first, newest).fetch_optional(&store.reads).await?;
-    Ok(place.unwrap_or(first))
+impl Span {
+    /// All that matches now; `None` where nothing does.
+    async fn of<T: ByTime>(store: &Store, filter: &Filter<'_>) -> Result<Option<Self>, StoreError> {
+        let first = Place { started: filter.since.unwrap_or(i64::MIN), id: String::new() };
+        let last = asked(T::PLACE, filter, &first, 0).fetch_optional(&store.reads).await?;
+        let before = match filter.newest {
+            Some(newest) => asked(T::PLACE, filter, &first, newest).fetch_optional(&store.reads).await?,
+            None => None,
+        };
+        let (after, left) = (before.unwrap_or(first), filter.newest.unwrap_or(u32::MAX));
+        Ok(last.map(|last| Self { after, last, left }))
+    }
+
+    async fn page<T: ByTime>(&mut self, store: &Store, filter: &Filter<'_>) -> Result<Vec<T>, StoreError> {
+        let mut page: Vec<T> =
+            asked(T::PAGE, filter, &self.after, PAGE.min(self.left)).fetch_all(&store.reads).await?;
+        // What has begun meanwhile comes after the last.
+        page.retain(|row| row.place() <= (self.last.started, &self.last.id));
+        if let Some((started, id)) = page.last().map(T::place) {
+            self.after = Place { started, id: id.to_owned() };
+        }
+        self.left = self.left.saturating_sub(page.len().try_into().unwrap_or(u32::MAX));
+        Ok(page)
+    }
 }
 
 fn asked<'q, O: for<'r> FromRow<'r, SqliteRow>>(
@@ -200,7 +227,17 @@ mod tests {
         .unwrap();
         let expected: Vec<String> = (0..all).map(|n| format!("s-{n:05}")).collect();
         assert_eq!(ids(&store, Filter::default()).await, expected);
-        let newest = Filter { newest: Some(PAGE + 7), ..Filter::default() };
+        let mut asked = store.sessions(Filter::default());
+        assert_eq!(asked.next().await.unwrap().unwrap().id, "s-00000");
+        store.start_session(&session("s-later", i64::MAX - 1)).await.unwrap();
+        let mut others = 0;
+        while let Some(session) = asked.next().await.unwrap() {
+            assert_ne!(session.id, "s-later", "it was not there when the list was asked for");
+            others += 1;
+        }
+        assert_eq!(others, all - 1);
+        let until = Some(i64::MAX - 1);
+        let newest = Filter { until, newest: Some(PAGE + 7), ..Filter::default() };
         assert_eq!(ids(&store, newest).await, expected[expected.len() - PAGE as usize - 7..]);
     }
 }
