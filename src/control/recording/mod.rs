@@ -9,6 +9,7 @@ mod index;
 mod keys;
 mod painter;
 mod play;
+mod progress;
 mod reel;
 mod screen;
 mod script;

@@ -10,6 +10,7 @@ use super::deck::{Bite, Deck};
 use super::find::Finder;
 use super::index::Index;
 use super::play::clock;
+use super::progress::Progress;
 use super::which::{self, Wanted};
 use crate::bastion::Bastion;
 use crate::control::Done;
@@ -34,10 +35,14 @@ pub(super) async fn search<R: Reply>(
     let form = if json { Form::Lines } else { Form::Table };
     let mut rows = List::new(form, &["recording", "at", "operator", "target", "line"]);
     let (mut found, mut unread) = (0, 0_u64);
+    let (mut through, mut progress) = (0_u64, Progress::of(out));
     while let Some(row) = recordings.next().await? {
         if which::has_a_screen(&row.kind).is_err() {
             continue;
         }
+        let how_far = || format!("{} looked through, {found} found", counted(through, "recording"));
+        progress.tell(how_far, out).await?;
+        through += 1;
         let material = match Material::find(bastion, &row.id).await {
             Ok(material) => material,
             // One that cannot be read must not hide what is in the others.

@@ -9,6 +9,7 @@ use ledger::log;
 use ledger::recording::{self, ReadError, State, Verified, file_name};
 use serde::Serialize;
 
+use super::progress::Progress;
 use super::{in_folder, no_such};
 use crate::bastion::Bastion;
 use crate::control::Done;
@@ -76,9 +77,10 @@ pub(super) async fn verify<R: Reply>(
     let mut totals = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut rows =
         List::new(Form::of(json), &["id", "state", "frames", "bytes", "proven", "ignored", "broken"]);
-    let (mut broken, mut progress) = (0_u64, Progress::new(out.shape().terminal));
+    let (mut broken, mut progress) = (0_u64, Progress::of(out));
     for id in &ids {
-        progress.tell(totals.0, ids.len(), out).await?;
+        let how_far = || format!("{} of {} recordings verified", totals.0, ids.len());
+        progress.tell(how_far, out).await?;
         let found = unless_gone(out, examine(bastion, id, evidence.of(id.as_str()))).await??;
         totals = (totals.0 + 1, totals.1 + found.frames, totals.2 + found.bytes, totals.3 + found.ignored);
         if !found.ok {
@@ -108,25 +110,6 @@ pub(super) async fn verify<R: Reply>(
         out.out(&format!("ok: {recordings}, {frames}, {}{ignored}\n", counted(totals.2, "byte"))).await?;
     }
     Ok(Done::Well)
-}
-
-/// How far a long verification has come, told now and then to who waits at a terminal.
-struct Progress(Option<tokio::time::Instant>);
-
-impl Progress {
-    const EVERY: std::time::Duration = std::time::Duration::from_secs(3);
-
-    fn new(terminal: bool) -> Self {
-        Self(terminal.then(|| tokio::time::Instant::now() + Self::EVERY))
-    }
-
-    async fn tell<R: Reply>(&mut self, done: u64, all: usize, out: &mut R) -> Result<(), Trouble> {
-        if self.0.is_some_and(|next| tokio::time::Instant::now() >= next) {
-            self.0 = Some(tokio::time::Instant::now() + Self::EVERY);
-            out.err(&format!("{done} of {all} recordings verified\n")).await?;
-        }
-        Ok(())
-    }
 }
 
 fn cells(found: &Finding) -> Vec<String> {
