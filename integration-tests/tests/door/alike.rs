@@ -49,9 +49,11 @@ fn keys_refused(rig: &Rig, times: usize) -> Vec<Vec<Duration>> {
     let mut taken = vec![Vec::new(); WHO.len()];
     for _ in 0..times / BATCH {
         let mut clients: Vec<BareClient> = WHO.iter().map(|_| connected(rig)).collect();
-        for _ in 0..BATCH {
-            for ((who, client), taken) in WHO.iter().zip(&mut clients).zip(&mut taken) {
-                taken.push(timed(|| client.prove(&format!("{who}+root+db1"), &stranger)));
+        for turn in 0..BATCH {
+            // Whoever comes first in a round may meet another machine than whoever comes last.
+            for at in (0..WHO.len()).map(|at| (at + turn) % WHO.len()) {
+                let user = format!("{}+root+db1", WHO[at]);
+                taken[at].push(timed(|| clients[at].prove(&user, &stranger)));
             }
         }
     }
