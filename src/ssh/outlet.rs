@@ -117,7 +117,8 @@ impl Sink for Outlet {
         tokio::select! {
             // The cheaper one first: mostly there is room.
             biased;
-            sent = send(half, handle, item) => sent,
+            // Boxed, as it takes much room, and a session mostly has nothing to send.
+            sent = Box::pin(send(half, handle, item)) => sent,
             () = gone.cancelled() => Err(Gone),
         }
     }

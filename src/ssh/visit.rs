@@ -121,7 +121,7 @@ async fn run(
     tokio::select! {
         // Not reset by anything the peer does: only a finished login stops it.
         () = overdue(deadline, &logged_in) => {
-            entrance.overdue().await;
+            Box::pin(entrance.overdue()).await;
             kill.cancel();
             let _ = running.await;
             Ended::Overdue
