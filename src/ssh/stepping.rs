@@ -252,7 +252,7 @@ pub(super) async fn unfinished(bastion: &Bastion, ground: &Ground, step_up: &Ste
     if step_up.wrong() > 0 {
         return;
     }
-    let cause = format!("the client left without {}", step_up.lacking().as_str());
+    let cause = format!("it ended without {}", step_up.lacking().as_str());
     let why = Refusal::new("ACCESS-005", NOT_GIVEN, cause, ground.reference.clone());
     connection::not_stepped_up(bastion, step_up.from(), route, &why).await;
 }

@@ -139,11 +139,12 @@ impl Span {
     /// All that matches now; `None` where nothing does.
     async fn of<T: ByTime>(store: &Store, filter: &Filter<'_>) -> Result<Option<Self>, StoreError> {
         let first = Place { started: filter.since.unwrap_or(i64::MIN), id: String::new() };
-        let last = asked(T::PLACE, filter, &first, 0).fetch_optional(&store.reads).await?;
+        // In this order: what begins between the two is beyond what is left, and hides nothing.
         let before = match filter.newest {
             Some(newest) => asked(T::PLACE, filter, &first, newest).fetch_optional(&store.reads).await?,
             None => None,
         };
+        let last = asked(T::PLACE, filter, &first, 0).fetch_optional(&store.reads).await?;
         let (after, left) = (before.unwrap_or(first), filter.newest.unwrap_or(u32::MAX));
         Ok(last.map(|last| Self { after, last, left }))
     }
