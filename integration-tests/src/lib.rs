@@ -51,7 +51,7 @@ pub use strace::Strace;
 pub use target::Target;
 pub use terminal::Terminal;
 pub use tools::{node_packages, python_tool};
-pub use wait::{DEADLINE, SOON, ended, until};
+pub use wait::{DEADLINE, ended, soon, until};
 
 use builder::Plan;
 use small_disk::SmallDisk;

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::clock;
 use crate::sockets::{connections_at, end, send};
 use crate::spawn::lasting;
-use crate::wait::{DEADLINE, ended, until};
+use crate::wait::{DEADLINE, ended, long, until};
 
 /// The longest that a server is left to a test: one that waits for what never comes then fails, for its clients end.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -130,8 +130,7 @@ impl Drop for Server {
 
 /// Ends this process when its time is over, unless what is answered is dropped before.
 fn limited(id: u32) -> Sender<()> {
-    let long = std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored");
-    let lifetime = if long { LONG_LIFETIME } else { LIFETIME };
+    let lifetime = if long() { LONG_LIFETIME } else { LIFETIME };
     let (sender, dropped) = channel::<()>();
     std::thread::spawn(move || {
         if dropped.recv_timeout(lifetime) == Err(RecvTimeoutError::Timeout) {

@@ -7,7 +7,7 @@ use std::process::{Child, Output};
 use std::time::Duration;
 
 use bartizan_integration_tests::{
-    DEADLINE, Rig, Route, SOON, alive, by_both_routes, end, ended, first_line, freeze, thaw, until,
+    DEADLINE, Rig, Route, alive, by_both_routes, end, ended, first_line, freeze, soon, thaw, until,
 };
 
 /// What `ssh` exits with when its connection is gone.
@@ -64,11 +64,11 @@ fn a_cut_ends_an_upload_that_the_target_does_not_take(route: Route) {
     until("everything in between to be full", DEADLINE, || still(ssh.id()).then_some(()));
     let said = kill(&rig);
     assert!(said.status.success(), "{said:?}");
-    until("the target to have lost the bastion", SOON, || (rig.target("db1").held() == 0).then_some(()));
+    until("the target to have lost the bastion", soon(), || (rig.target("db1").held() == 0).then_some(()));
     assert_eq!(ended("the client", &mut ssh, DEADLINE).code(), Some(REFUSED), "it reads, so it is told");
     sending.join().unwrap();
     // `sshd` passes no signals on to root's programs, and says so: the program was to hear of it.
-    until("the target to be asked for a signal", SOON, || {
+    until("the target to be asked for a signal", soon(), || {
         rig.target("db1").log().contains("signal").then_some(())
     });
     end(program);
@@ -101,7 +101,7 @@ fn a_stop_seals_everything_and_leaves_nothing_running(route: Route) {
     let (mut ssh, program) = flood(&rig, route);
     freeze(&ssh);
     assert!(rig.stop_server().success());
-    until("the program on the target to be gone", SOON, || (!alive(program)).then_some(()));
+    until("the program on the target to be gone", soon(), || (!alive(program)).then_some(()));
     ssh.kill().unwrap();
     thaw(&ssh);
     ssh.wait().unwrap();
@@ -153,7 +153,7 @@ fn cut(route: Route, ends: Ends, code: &str, act: impl Fn(&Rig) -> Output) {
         assert!(said.status.success(), "{said:?}");
         gone_from_target(&rig, program);
         if ends == Ends::Login || route == Route::Direct {
-            until("the operator's connection to be gone", SOON, || {
+            until("the operator's connection to be gone", soon(), || {
                 (rig.server().connections() == 0).then_some(())
             });
         }
@@ -174,7 +174,7 @@ fn cut(route: Route, ends: Ends, code: &str, act: impl Fn(&Rig) -> Output) {
 /// The target's own end of the connection, and what ran there. A look that a busy machine delays counts as when it began.
 fn gone_from_target(rig: &Rig, program: u32) {
     let gone = || (rig.target("db1").held() == 0 && !alive(program)).then_some(());
-    until("the target to have lost the bastion, and its program", SOON, gone);
+    until("the target to have lost the bastion, and its program", soon(), gone);
 }
 
 /// `yes` through the bastion; the client, and the process on the target.

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use bartizan_integration_tests::{ACCOUNT, Builder, Client, Laptop, Rig};
+use bartizan_integration_tests::{ACCOUNT, Builder, Client, Laptop, Rig, ended, soon};
 
 /// Exit status of a channel that the bastion refused.
 const REFUSED: i32 = 254;
@@ -119,8 +119,7 @@ fn a_laptop_that_is_locked_or_lost_is_cut_and_told_or_not() {
         (!rig.live().is_empty()).then_some(())
     });
     rig.said(&["device", "lock", "lt-ana"]);
-    let status =
-        bartizan_integration_tests::ended("the cut session", &mut running, bartizan_integration_tests::SOON);
+    let status = ended("the cut session", &mut running, soon());
     assert!(!status.success());
     let output = laptop.client().ssh("db1", "echo in");
     assert_eq!(output.status.code(), Some(REFUSED), "{}", told(&output));

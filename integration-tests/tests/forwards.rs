@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bartizan_integration_tests::{
-    DEADLINE, Peer, Rig, Route, SOON, Sum, ended, free_port, noise, sha256, until,
+    DEADLINE, Peer, Rig, Route, Sum, ended, free_port, noise, sha256, soon, until,
 };
 
 /// The most memory the bastion may ever hold in these scenes.
@@ -302,7 +302,7 @@ fn cut(code: &str, act: impl Fn(&Rig) -> Output) {
         let returned = Instant::now();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         assert!(matches!(stream.read(&mut back), Ok(0) | Err(_)), "the stream ends");
-        assert!(returned.elapsed() < SOON, "{route:?}: {:?}", returned.elapsed());
+        assert!(returned.elapsed() < soon(), "{route:?}: {:?}", returned.elapsed());
         until("the session to be off the list", DEADLINE, || rig.live().is_empty().then_some(()));
         rig.refusal(code);
         rig.sealed_recordings(1);

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bartizan_integration_tests::{
-    Client, DEADLINE, Peer, Rig, Route, SOON, ended, free_port, noise, sha256, until,
+    Client, DEADLINE, Peer, Rig, Route, ended, free_port, noise, sha256, soon, until,
 };
 
 const SIZE: usize = 8 << 20;
@@ -115,7 +115,7 @@ fn a_listening_target_is_cut_within_a_second_when_the_grant_goes() {
         open.set_read_timeout(Some(DEADLINE)).unwrap();
         assert!(matches!(open.read(&mut back), Ok(0) | Err(_)));
         until("the target to listen no more", DEADLINE, || (!listens(port)).then_some(()));
-        assert!(returned.elapsed() < SOON, "{route:?}: {:?}", returned.elapsed());
+        assert!(returned.elapsed() < soon(), "{route:?}: {:?}", returned.elapsed());
         rig.sealed_recordings(2);
         rig.verify_everything();
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Child;
 
 use bartizan_integration_tests::{
-    BLOCK, Content, DEADLINE, Rig, SOON, Shared, alive, end, ended, first_line, freeze, send, until,
+    BLOCK, Content, DEADLINE, Rig, Shared, alive, end, ended, first_line, freeze, send, soon, until,
 };
 
 /// The most memory the bastion may ever hold in these scenes.
@@ -113,7 +113,7 @@ fn a_session_that_is_cut_leaves_its_siblings_and_their_connection() {
     let id = live.iter().find(|one| one["target"] == "db1").expect("a live session")["id"].as_str().unwrap();
     rig.said(&["session", "kill", id]);
     assert_eq!(ended("the session that was cut", &mut cut, DEADLINE).code(), Some(255));
-    until("its program to be gone", SOON, || (!alive(program)).then_some(()));
+    until("its program to be gone", soon(), || (!alive(program)).then_some(()));
     other.stdin.take().unwrap().write_all(b"this\n").unwrap();
     out.read_to_string(&mut line).unwrap();
     assert_eq!(line, "ready\nthis\n");
@@ -135,7 +135,7 @@ fn a_locked_device_cuts_every_session_of_a_connection_that_stands_still() {
         let held = rig.target("db1").held() + rig.target("web1").held() + rig.server().connections();
         (!alive(first) && !alive(second) && held == 0).then_some(())
     };
-    until("both legs of both sessions to be gone", SOON, gone);
+    until("both legs of both sessions to be gone", soon(), gone);
     drop(outer);
     for child in [&mut one, &mut two] {
         assert_eq!(ended("a client without its connection", child, DEADLINE).code(), Some(255));

@@ -96,16 +96,20 @@ struct Span {
 impl Store {
     /// The sessions that match.
     pub fn sessions<'a>(&'a self, filter: Filter<'a>) -> Rows<'a, Session> {
-        Rows { from: Some((self, filter)), span: None, page: Vec::new().into_iter() }
+        Rows::of(self, filter)
     }
 
     /// The recordings that match.
     pub fn recordings<'a>(&'a self, filter: Filter<'a>) -> Rows<'a, Recording> {
-        Rows { from: Some((self, filter)), span: None, page: Vec::new().into_iter() }
+        Rows::of(self, filter)
     }
 }
 
-impl<T: ByTime> Rows<'_, T> {
+impl<'a, T: ByTime> Rows<'a, T> {
+    fn of(store: &'a Store, filter: Filter<'a>) -> Self {
+        Self { from: Some((store, filter)), span: None, page: Vec::new().into_iter() }
+    }
+
     /// One that is known already, and no other.
     pub fn just(row: T) -> Self {
         Self { from: None, span: None, page: vec![row].into_iter() }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bartizan_integration_tests::{Rig, SOON, until};
+use bartizan_integration_tests::{Rig, soon, until};
 
 use crate::hostile::{Hostile, runtime};
 
@@ -100,7 +100,7 @@ fn a_session_that_stalls_an_exchange_can_be_killed() {
         rig.said(&["session", "kill", &id]);
         let killed = Instant::now();
         client.until_ended(LIMIT).await;
-        assert!(killed.elapsed() < SOON, "{:?}", killed.elapsed());
+        assert!(killed.elapsed() < soon(), "{:?}", killed.elapsed());
     });
     rig.refusal("SESSION-001");
     settled(&rig);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bartizan_integration_tests::{BareGuest, Fields, Message, SOON};
+use bartizan_integration_tests::{BareGuest, Fields, Message, soon};
 
 use crate::scene::{Manner, Scene, told};
 
@@ -126,5 +126,5 @@ fn a_session_whose_target_never_finishes_the_login_can_be_killed() {
     let mut child = scene.started();
     scene.others_work();
     let took = scene.killed(&mut child);
-    assert!(took < SOON, "{took:?}");
+    assert!(took < soon(), "{took:?}");
 }

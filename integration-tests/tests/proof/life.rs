@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Output;
 use std::time::Instant;
 
-use bartizan_integration_tests::{DEADLINE, Laptop, Rig, SOON, ended, until};
+use bartizan_integration_tests::{DEADLINE, Laptop, Rig, ended, soon, until};
 
 use crate::refused::told;
 
@@ -71,8 +71,8 @@ fn a_laptop_is_registered_by_one_person_approved_by_another_and_locked_under_its
     assert_eq!(line, "in\n");
     says(&rig, "eve", "device lock lt-ana");
     let returned = Instant::now();
-    let left = ended("the session from the locked laptop", &mut session, SOON);
-    assert!(!left.success() && returned.elapsed() < SOON, "{left} after {:?}", returned.elapsed());
+    let left = ended("the session from the locked laptop", &mut session, soon());
+    assert!(!left.success() && returned.elapsed() < soon(), "{left} after {:?}", returned.elapsed());
     until("the session to be off the list", DEADLINE, || rig.live().is_empty().then_some(()));
     assert_eq!(rig.refusal("SESSION-002")["device"], "lt-ana");
     let locked = laptop.client().ssh("db1", "echo in");
